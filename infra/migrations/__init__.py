@@ -1,0 +1,1 @@
+"""Alembic: what brings a database to the tables and roles that the code needs."""

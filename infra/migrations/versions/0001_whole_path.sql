@@ -1,0 +1,372 @@
+-- The tables of the whole path. Each has one owner service that alone writes it;
+-- the GRANTs at the end let Postgres enforce that.
+
+CREATE EXTENSION IF NOT EXISTS btree_gist;
+
+DO $$
+DECLARE service text;
+BEGIN
+    FOREACH service IN ARRAY ARRAY['tallybook_ingest', 'tallybook_rater', 'tallybook_invoicer'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = service) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', service);
+        END IF;
+        EXECUTE format('GRANT %I TO CURRENT_USER', service);
+        EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', service);
+    END LOOP;
+END $$;
+
+CREATE DOMAIN billing_period AS text CHECK (VALUE ~ '^[0-9]{4}-(0[1-9]|1[0-2])$');
+
+-- ingest ---------------------------------------------------------------------------------
+
+CREATE TABLE api_keys (
+    id text PRIMARY KEY,
+    secret_sha256 bytea NOT NULL UNIQUE,
+    source text,
+    customers text[] NOT NULL DEFAULT '{}',
+    scopes text[] NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    revoked_at timestamptz
+);
+COMMENT ON COLUMN api_keys.secret_sha256 IS 'the key itself is shown once and kept nowhere';
+COMMENT ON COLUMN api_keys.source IS 'the only event source the key may send for; null: any';
+COMMENT ON COLUMN api_keys.customers IS 'the only customers it may send for; empty: any';
+
+-- rater: catalogue, customers, contracts --------------------------------------------------
+
+CREATE TABLE meters (
+    code text PRIMARY KEY,
+    definition jsonb NOT NULL,
+    applied_at timestamptz NOT NULL
+);
+
+CREATE TABLE plan_versions (
+    id text PRIMARY KEY,
+    plan text NOT NULL,
+    version integer NOT NULL CHECK (version > 0),
+    currency text NOT NULL,
+    definition jsonb NOT NULL,
+    applied_at timestamptz NOT NULL,
+    UNIQUE (plan, version)
+);
+
+CREATE TABLE discount_schedules (
+    id text PRIMARY KEY,
+    schedule text NOT NULL,
+    version integer NOT NULL CHECK (version > 0),
+    definition jsonb NOT NULL,
+    applied_at timestamptz NOT NULL,
+    UNIQUE (schedule, version)
+);
+
+CREATE TABLE model_prices (
+    model text NOT NULL,
+    effective_from timestamptz NOT NULL,
+    input_per_million numeric NOT NULL CHECK (input_per_million >= 0),
+    output_per_million numeric NOT NULL CHECK (output_per_million >= 0),
+    currency text NOT NULL,
+    PRIMARY KEY (model, effective_from)
+);
+
+CREATE TABLE customers (
+    id text PRIMARY KEY,
+    name text NOT NULL,
+    email text NOT NULL,
+    currency text NOT NULL,
+    created_at timestamptz NOT NULL
+);
+
+CREATE TABLE contracts (
+    id text PRIMARY KEY,
+    customer_id text NOT NULL REFERENCES customers,
+    plan_version_id text NOT NULL REFERENCES plan_versions,
+    discount_schedule_id text REFERENCES discount_schedules,
+    starts_at timestamptz NOT NULL,
+    ends_at timestamptz,
+    created_at timestamptz NOT NULL,
+    CHECK (ends_at IS NULL OR ends_at > starts_at),
+    CONSTRAINT contracts_do_not_overlap
+        EXCLUDE USING gist (customer_id WITH =, tstzrange(starts_at, ends_at) WITH &&)
+);
+
+-- What the rater's memory of customers, contracts and catalogue is worth: raised, under the
+-- posting lock, by every change of them.
+CREATE TABLE rating_rules (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    revision bigint NOT NULL
+);
+INSERT INTO rating_rules (revision) VALUES (1);
+
+-- rater: what came from the log -----------------------------------------------------------
+
+CREATE TABLE offsets (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next bigint NOT NULL CHECK (next >= 0),
+    moved_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic, partition)
+);
+COMMENT ON COLUMN offsets.next IS 'the first offset not yet handled; moved by compare-and-set';
+
+CREATE SEQUENCE batch_ids;
+
+CREATE TABLE batches (
+    batch_id bigint NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    first_offset bigint NOT NULL,
+    next_offset bigint NOT NULL,
+    records integer NOT NULL,
+    stored integer NOT NULL,
+    duplicates integer NOT NULL,
+    conflicts integer NOT NULL,
+    dead_letters integer NOT NULL,
+    handled_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic, partition, first_offset),
+    CHECK (next_offset > first_offset),
+    CHECK (records = stored + duplicates + conflicts + dead_letters)
+);
+COMMENT ON TABLE batches IS 'what became of each range of offsets, one row a transaction and partition';
+
+CREATE TABLE events (
+    source text NOT NULL,
+    id text NOT NULL,
+    type text NOT NULL,
+    customer_id text NOT NULL,
+    time timestamptz NOT NULL,
+    data jsonb NOT NULL,
+    digest bytea NOT NULL,
+    partition integer NOT NULL,
+    log_offset bigint NOT NULL,
+    received_at timestamptz NOT NULL,
+    batch_id bigint NOT NULL,
+    contract_id text,
+    PRIMARY KEY (source, id)
+);
+COMMENT ON COLUMN events.digest IS 'BLAKE2b of the content: same id, other digest is a conflict';
+COMMENT ON COLUMN events.received_at IS 'the time stamp of the Kafka record';
+COMMENT ON COLUMN events.batch_id IS 'the posting that rated it: joins line_items.batch_id';
+COMMENT ON COLUMN events.contract_id IS 'null: waits for a customer or contract (unpriced)';
+CREATE INDEX events_unpriced ON events (customer_id, time) WHERE contract_id IS NULL;
+
+CREATE TABLE conflicts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    customer_id text NOT NULL,
+    type text NOT NULL,
+    time timestamptz NOT NULL,
+    data jsonb NOT NULL,
+    digest bytea NOT NULL,
+    partition integer NOT NULL,
+    log_offset bigint NOT NULL,
+    received_at timestamptz NOT NULL
+);
+COMMENT ON TABLE conflicts IS 'later versions of an event that differ from the stored one; never billed';
+CREATE INDEX conflicts_event ON conflicts (source, event_id);
+
+CREATE TABLE dead_letters (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    log_offset bigint NOT NULL,
+    key bytea,
+    payload bytea,
+    headers jsonb NOT NULL DEFAULT '[]',
+    code text NOT NULL,
+    detail text NOT NULL,
+    pointer text,
+    received_at timestamptz NOT NULL,
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replayed', 'discarded')),
+    closed_at timestamptz,
+    closed_by text,
+    why text
+);
+COMMENT ON COLUMN dead_letters.payload IS 'null where it held a secret';
+
+CREATE TABLE usage_totals (
+    contract_id text NOT NULL REFERENCES contracts,
+    usage_period billing_period NOT NULL,
+    meter text NOT NULL,
+    dimension text NOT NULL DEFAULT '',
+    value text NOT NULL DEFAULT '',
+    quantity numeric NOT NULL,
+    PRIMARY KEY (contract_id, usage_period, meter, dimension, value)
+);
+COMMENT ON COLUMN usage_totals.dimension IS 'empty: the whole; otherwise split by this property';
+
+CREATE TABLE contract_months (
+    contract_id text NOT NULL REFERENCES contracts,
+    period billing_period NOT NULL,
+    opened_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (contract_id, period)
+);
+COMMENT ON TABLE contract_months IS 'months for which what is due without usage has been posted';
+
+-- invoicer: periods (before line items, which look at them) ------------------------------
+
+CREATE TABLE periods (
+    period billing_period PRIMARY KEY,
+    state text NOT NULL CHECK (state IN ('closing', 'closed')),
+    end_offsets jsonb,
+    closing_at timestamptz NOT NULL,
+    closed_at timestamptz,
+    CHECK ((state = 'closed') = (closed_at IS NOT NULL))
+);
+COMMENT ON TABLE periods IS 'a period without a row is open';
+
+CREATE TABLE line_items (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    batch_id bigint NOT NULL,
+    customer_id text NOT NULL REFERENCES customers,
+    contract_id text NOT NULL REFERENCES contracts,
+    charge text NOT NULL,
+    band text NOT NULL,
+    quantity numeric NOT NULL,
+    unit_price numeric NOT NULL,
+    amount numeric NOT NULL,
+    currency text NOT NULL,
+    usage_period billing_period NOT NULL,
+    posting_period billing_period NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('usage', 'recurring', 'adjustment')),
+    corrects bigint REFERENCES line_items,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK (posting_period >= usage_period)
+);
+COMMENT ON TABLE line_items IS 'append-only; amounts are exact, in the major unit of the currency';
+CREATE INDEX line_items_posting ON line_items (posting_period, customer_id);
+CREATE INDEX line_items_charge ON line_items (contract_id, usage_period, charge);
+CREATE INDEX line_items_batch ON line_items (batch_id);
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;
+END $$;
+CREATE TRIGGER line_items_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON line_items
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+CREATE FUNCTION refuse_closed_period() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM posted JOIN periods ON period = posting_period AND state = 'closed') THEN
+        RAISE EXCEPTION 'a closed period gains no line item' USING ERRCODE = 'TB001';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER line_items_open_period AFTER INSERT ON line_items
+    REFERENCING NEW TABLE AS posted
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_closed_period();
+
+-- invoicer: runs, invoices, Stripe ---------------------------------------------------------
+
+CREATE TABLE invoice_runs (
+    id text PRIMARY KEY,
+    period billing_period NOT NULL,
+    state text NOT NULL CHECK (state IN ('planned', 'sending', 'done', 'failed')),
+    started_by text NOT NULL,
+    created_at timestamptz NOT NULL,
+    finished_at timestamptz
+);
+
+CREATE TABLE invoices (
+    id text PRIMARY KEY,
+    run_id text NOT NULL REFERENCES invoice_runs,
+    customer_id text NOT NULL REFERENCES customers,
+    period billing_period NOT NULL,
+    currency text NOT NULL,
+    kind text NOT NULL DEFAULT 'monthly',
+    revision integer NOT NULL DEFAULT 1,
+    billing_key text NOT NULL UNIQUE,
+    state text NOT NULL CHECK (state IN ('planned', 'frozen', 'creating', 'lines_adding',
+        'verified', 'finalized', 'sent', 'paid', 'overdue', 'void', 'uncollectible',
+        'skipped_zero', 'carried_forward', 'needs_review', 'failed_retryable')),
+    total_minor bigint NOT NULL,
+    payload_sha256 text NOT NULL,
+    stripe_invoice_id text UNIQUE,
+    attempts integer NOT NULL DEFAULT 0,
+    last_error text,
+    created_at timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL,
+    UNIQUE (customer_id, period, currency, kind, revision)
+);
+
+CREATE TABLE invoice_lines (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    invoice_id text NOT NULL REFERENCES invoices,
+    position integer NOT NULL,
+    contract_id text NOT NULL,
+    charge text NOT NULL,
+    band text NOT NULL,
+    kind text NOT NULL,
+    usage_period billing_period NOT NULL,
+    quantity numeric NOT NULL,
+    unit_price numeric NOT NULL,
+    exact_amount numeric NOT NULL,
+    amount_minor bigint NOT NULL,
+    description text NOT NULL,
+    UNIQUE (invoice_id, position)
+);
+
+CREATE TABLE invoice_line_items (
+    line_item_id bigint PRIMARY KEY REFERENCES line_items,
+    invoice_id text NOT NULL REFERENCES invoices,
+    position integer,
+    FOREIGN KEY (invoice_id, position) REFERENCES invoice_lines (invoice_id, position)
+);
+COMMENT ON TABLE invoice_line_items IS
+    'a line item is on one invoice at most; position null: its line came to nothing and is not shown';
+CREATE INDEX invoice_line_items_invoice ON invoice_line_items (invoice_id, position);
+
+CREATE TABLE stripe_customers (
+    customer_id text PRIMARY KEY REFERENCES customers,
+    stripe_customer_id text NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL
+);
+
+CREATE TABLE stripe_intents (
+    subject text NOT NULL,
+    step text NOT NULL,
+    idempotency_key text NOT NULL,
+    params_sha256 text NOT NULL,
+    first_sent_at timestamptz NOT NULL,
+    answered_at timestamptz,
+    PRIMARY KEY (subject, step)
+);
+COMMENT ON TABLE stripe_intents IS 'written before each call that changes Stripe (write-ahead)';
+
+-- everyone -----------------------------------------------------------------------------------
+
+CREATE TABLE audit_entries (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    actor text NOT NULL,
+    act text NOT NULL,
+    subject text NOT NULL,
+    before jsonb,
+    after jsonb
+);
+CREATE TRIGGER audit_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- who may do what --------------------------------------------------------------------------
+
+GRANT SELECT ON ALL TABLES IN SCHEMA public
+    TO tallybook_ingest, tallybook_rater, tallybook_invoicer;
+REVOKE SELECT ON api_keys FROM tallybook_rater;
+GRANT INSERT ON audit_entries TO tallybook_ingest, tallybook_rater, tallybook_invoicer;
+
+GRANT INSERT, UPDATE ON api_keys TO tallybook_ingest;
+
+GRANT INSERT ON meters, plan_versions, discount_schedules, model_prices, batches, events,
+    conflicts, dead_letters, line_items, contract_months TO tallybook_rater;
+GRANT INSERT, UPDATE ON customers, contracts, offsets, usage_totals TO tallybook_rater;
+GRANT UPDATE ON rating_rules TO tallybook_rater;
+GRANT UPDATE ON meters TO tallybook_rater;
+GRANT UPDATE (batch_id, contract_id) ON events TO tallybook_rater;
+GRANT UPDATE (state, closed_at, closed_by, why) ON dead_letters TO tallybook_rater;
+GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
+
+GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
+GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents
+    TO tallybook_invoicer;
+GRANT INSERT ON invoice_lines, invoice_line_items TO tallybook_invoicer;

@@ -1,0 +1,1 @@
+"""Ingest: takes events in over HTTP and answers only when Kafka holds them."""

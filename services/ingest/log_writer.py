@@ -1,0 +1,227 @@
+"""Writes events to Kafka and tells when Kafka holds them.
+
+One task a partition gathers what waits there into one batch while the batch before it is
+under way: few, large batches under load, no delay without. The producer is idempotent with
+acks=all, so a retry inside it writes nothing twice.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
+from prometheus_client import Counter, Gauge
+
+from shared.errors import UnavailableError
+from shared.events import STRUCTURED
+from shared.settings import Settings
+
+_BATCH_BYTES = 512_000
+_HEADERS = [("content-type", STRUCTURED)]
+_MAX_CACHED_KEYS = 100_000
+
+PENDING = Gauge("tallybook_ingest_pending_events", "Events that wait for Kafka's ack")
+WRITTEN = Counter("tallybook_ingest_written_events", "Events that Kafka has acknowledged")
+
+
+class LogUnavailableError(UnavailableError):
+    """The events could not be written to Kafka in time; the producer should send them again."""
+
+    code = "log_unavailable"
+
+
+class _Write:
+    """The records of one request for one partition; `next` is the first not yet in a batch."""
+
+    __slots__ = ("done", "next", "records")
+
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.records: list[tuple[bytes, bytes]] = []
+        self.next = 0
+        self.done = done
+
+    def succeed(self) -> None:
+        """Tell the request that Kafka holds these records."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: KafkaError) -> None:
+        """Tell the request that these records may not be on the log."""
+        if not self.done.done():
+            self.done.set_exception(error)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the records: nobody waits for them any more."""
+        self.done.cancel()
+        self.records = []
+
+
+class LogWriter:
+    """The way to the usage topic, with a bound on what may wait."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._topic = settings.usage_topic
+        self._producer: AIOKafkaProducer | None = None
+        self._queues: list[asyncio.Queue[_Write]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pending = 0
+        self._partition_of: dict[str, tuple[bytes, int]] = {}
+        self._failing_since: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether Kafka was reached and took what it was last given."""
+        return self._producer is not None and self._failing_since is None
+
+    async def open(self) -> None:
+        """Reach Kafka, waiting as long as it takes, then start to write."""
+        while self._producer is None:
+            try:
+                await self._connect()
+            except KafkaError:
+                await asyncio.sleep(0.5)
+
+    async def _connect(self) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            enable_idempotence=True,
+            acks="all",
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=4 * _BATCH_BYTES,
+            request_timeout_ms=int(self._settings.kafka_ack_seconds * 1000),
+            retry_backoff_ms=50,
+        )
+        try:
+            await producer.start()
+            partitions = await producer.partitions_for(self._topic)
+        except BaseException:
+            with contextlib.suppress(KafkaError):
+                await producer.stop()
+            raise
+        self._partition_of.clear()
+        self._queues = [asyncio.Queue() for _ in partitions]
+        self._producer = producer
+        self._tasks = [
+            asyncio.create_task(self._write_partition(producer, partition))
+            for partition in range(len(partitions))
+        ]
+
+    async def close(self) -> None:
+        """Stop taking events; those under way are finished by the producer."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    async def write(self, records: Iterable[tuple[str, bytes]]) -> None:
+        """Write (customer, event) records and return once Kafka holds all of them.
+
+        Raises `LogUnavailableError` when Kafka is away, takes too long, or too much waits
+        already. Some of the records may then be on the log nevertheless; sending them again
+        does no harm, as the rater takes each (source, id) once.
+        """
+        if self._producer is None:
+            raise LogUnavailableError("Kafka is not reached yet; send the request again")
+        loop = asyncio.get_running_loop()
+        writes: dict[int, _Write] = {}
+        count = 0
+        for customer, event in records:
+            key, partition = self._partition_of.get(customer) or self._place(customer)
+            write = writes.get(partition)
+            if write is None:
+                write = writes[partition] = _Write(loop.create_future())
+            write.records.append((key, event))
+            count += 1
+        if self._pending + count > self._settings.max_pending_events:
+            raise LogUnavailableError("too many events wait for Kafka; send the request again")
+        self._pending += count
+        PENDING.set(self._pending)
+        for partition, write in writes.items():
+            self._queues[partition].put_nowait(write)
+        try:
+            await self._all_done(writes.values(), loop)
+        finally:
+            for write in writes.values():
+                write.abandon()
+            self._pending -= count
+            PENDING.set(self._pending)
+
+    async def _all_done(self, writes: Iterable[_Write], loop: asyncio.AbstractEventLoop) -> None:
+        deadline = loop.time() + self._settings.kafka_ack_seconds
+        if self._failing_since is not None:
+            # Kafka is known to be away: ask only briefly whether it is back.
+            deadline = loop.time() + min(0.9, self._settings.kafka_ack_seconds)
+        try:
+            async with asyncio.timeout_at(deadline):
+                for write in writes:
+                    await write.done
+        except TimeoutError:
+            self._failing_since = self._failing_since or loop.time()
+            raise LogUnavailableError("Kafka did not acknowledge in time; send again") from None
+        except KafkaError as error:
+            self._failing_since = self._failing_since or loop.time()
+            raise LogUnavailableError(
+                f"Kafka refused the write ({type(error).__name__}); send the request again"
+            ) from None
+
+    def _place(self, customer: str) -> tuple[bytes, int]:
+        """Find a customer's partition the way the Java client does, and remember it."""
+        key = customer.encode()
+        if len(self._partition_of) >= _MAX_CACHED_KEYS:
+            self._partition_of.clear()
+        partition = (murmur2(key) & 0x7FFFFFFF) % len(self._queues)
+        placed = self._partition_of[customer] = (key, partition)
+        return placed
+
+    async def _write_partition(self, producer: AIOKafkaProducer, partition: int) -> None:
+        """Write what waits for a partition, one batch after the other, for ever."""
+        queue = self._queues[partition]
+        waiting: deque[_Write] = deque()
+        while True:
+            if not waiting:
+                waiting.append(await queue.get())
+            while not queue.empty():
+                waiting.append(queue.get_nowait())
+            batch = producer.create_batch()
+            finished = _fill(batch, waiting)
+            if not batch.record_count():
+                continue
+            started = [*finished, *([waiting[0]] if waiting and waiting[0].next else [])]
+            try:
+                await (await producer.send_batch(batch, self._topic, partition=partition))
+            except KafkaError as error:
+                for write in started:
+                    write.fail(error)
+            else:
+                self._failing_since = None
+                WRITTEN.inc(batch.record_count())
+                for write in finished:
+                    write.succeed()
+
+
+def _fill(batch: BatchBuilder, waiting: deque[_Write]) -> list[_Write]:
+    """Move waiting records into the batch until it is full; give the writes wholly moved.
+
+    A write that did not fit whole stays first in `waiting`, its `next` record marked.
+    """
+    finished: list[_Write] = []
+    append = batch.append
+    while waiting:
+        write = waiting[0]
+        if not write.done.done():
+            for key, value in islice(write.records, write.next, None):
+                if append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
+                    return finished
+                write.next += 1
+            finished.append(write)
+        waiting.popleft()
+    return finished

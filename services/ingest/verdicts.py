@@ -1,0 +1,138 @@
+"""Decides on every event of a request: accepted, duplicate or rejected, and why. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from shared.api_keys import Key
+from shared.events import (
+    CloudEvent,
+    InvalidEventError,
+    TimeLimits,
+    canonical_data,
+    content_digest,
+    read_data,
+    read_event,
+)
+
+
+class Result(msgspec.Struct, frozen=True, gc=False):
+    """What became of one event, in the order of the request."""
+
+    id: str | None
+    source: str | None
+    verdict: Literal["accepted", "duplicate", "rejected"]
+    code: str | None = None
+    detail: str | None = None
+    pointer: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """The answer to `POST /v1/events`."""
+
+    accepted: int
+    duplicate: int
+    rejected: int
+    results: list[Result]
+
+
+@dataclass(slots=True)
+class Decision:
+    """The verdicts of a request and the records that are to be written before it is answered."""
+
+    results: list[Result] = field(default_factory=list)
+    records: list[tuple[str, bytes]] = field(default_factory=list)
+    """Customer (the record's key) and the event's own bytes."""
+    duplicates: int = 0
+
+    def answer(self) -> Answer:
+        """Count the verdicts."""
+        accepted = len(self.records)
+        rejected = len(self.results) - accepted - self.duplicates
+        return Answer(accepted, self.duplicates, rejected, self.results)
+
+
+class _NameOf(msgspec.Struct, gc=False):
+    """Just enough of a rejected event to say which one it was."""
+
+    id: object = None
+    source: object = None
+
+
+_decode_name = msgspec.json.Decoder(_NameOf).decode
+
+
+def decide(
+    raws: Sequence[msgspec.Raw | bytes], key: Key, limits: TimeLimits, now: datetime
+) -> Decision:
+    """Decide on all events of a request; a bad one never sinks the others."""
+    decision = Decision()
+    seen: dict[tuple[str, str], CloudEvent] = {}
+    for raw in raws:
+        try:
+            event = read_event(raw)
+            read_data(event)
+            limits.check(event.time, now)
+            _check_allowed(event, key)
+        except InvalidEventError as error:
+            decision.results.append(_rejected(raw, error))
+            continue
+        name = (event.source, event.id)
+        first = seen.setdefault(name, event)
+        if first is event:
+            decision.records.append((event.subject, bytes(raw)))
+            decision.results.append(Result(event.id, event.source, "accepted"))
+        elif _same(first, event):
+            decision.duplicates += 1
+            decision.results.append(Result(event.id, event.source, "duplicate"))
+        else:
+            decision.results.append(
+                Result(
+                    event.id,
+                    event.source,
+                    "rejected",
+                    "conflict",
+                    "the request holds another event with this source and id",
+                    "/id",
+                )
+            )
+    return decision
+
+
+def _check_allowed(event: CloudEvent, key: Key) -> None:
+    if key.source is not None and event.source != key.source:
+        raise InvalidEventError(
+            "source_not_allowed", f"API key {key.id} may not send for this source", "/source"
+        )
+    if key.customers and event.subject not in key.customers:
+        raise InvalidEventError(
+            "customer_not_allowed", f"API key {key.id} may not send for this customer", "/subject"
+        )
+
+
+def _same(first: CloudEvent, second: CloudEvent) -> bool:
+    return _digest(first) == _digest(second)
+
+
+def _digest(event: CloudEvent) -> bytes:
+    return content_digest(event, canonical_data(read_data(event)))
+
+
+def _rejected(raw: msgspec.Raw | bytes, error: InvalidEventError) -> Result:
+    """Name the event as far as it can be read, but never echo one that holds a secret."""
+    name = _NameOf()
+    if error.code != "secret_in_payload":
+        try:
+            name = _decode_name(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            name = _NameOf()
+    return Result(
+        _short(name.id), _short(name.source), "rejected", error.code, error.detail, error.pointer
+    )
+
+
+def _short(value: object) -> str | None:
+    return value[:256] if isinstance(value, str) else None

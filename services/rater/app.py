@@ -1,0 +1,108 @@
+"""The rater as an ASGI app: a FastStream subscriber, two background duties, and its health."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+import structlog
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+
+from services.rater.consumer import UsageConsumer
+from services.rater.months import open_months
+from services.rater.rating import Rating
+from services.rater.waiting import rate_waiting
+from shared.database import TRANSIENT, Pool, open_pool
+from shared.events import TimeLimits
+from shared.settings import Settings
+from shared.web import ServiceApp, make_api, running, serve, wait_until
+
+log = structlog.get_logger("tallybook.rater")
+
+_DUTY_SECONDS = 1.0
+_DAY = 86_400
+
+
+class PatientBroker(KafkaBroker):
+    """A broker that connects once Postgres and Kafka are there, and waits until then."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            settings.kafka_bootstrap_servers.split(","),
+            consumer_only=True,
+            apply_types=False,
+            logger=None,
+        )
+        self.pool: Pool | None = None
+        self.reached = False
+        self._settings = settings
+        self.consumer = UsageConsumer(settings, self)
+
+    async def start(self) -> None:
+        """Wait for Postgres, then for Kafka, then consume."""
+        await wait_until(self._reach_postgres)
+        await wait_until(self._reach_kafka)
+
+    async def _reach_postgres(self) -> bool:
+        try:
+            self.pool = await open_pool(self._settings, "tallybook_rater", size=4)
+        except TRANSIENT as error:
+            log.warning("waiting for Postgres", error=type(error).__name__)
+            return False
+        # What was accepted by ingest must not be refused here for its age: a day's grace.
+        limits = TimeLimits(
+            self._settings.max_event_age_days + 1, self._settings.max_event_skew_seconds + _DAY
+        )
+        self.consumer.use(Rating(self.pool, limits), self.pool)
+        return True
+
+    async def _reach_kafka(self) -> bool:
+        try:
+            await super().start()
+        except (KafkaError, OSError) as error:
+            log.warning("waiting for Kafka", error=type(error).__name__)
+            await self.stop()
+            return False
+        self.reached = True
+        return True
+
+
+def make_app(settings: Settings) -> ServiceApp:
+    """Make the rater's app; it answers at once and says what it still waits for."""
+    broker = PatientBroker(settings)
+
+    async def readiness() -> Sequence[str]:
+        waiting = [] if broker.pool is not None else ["postgres"]
+        return waiting if broker.reached and broker.consumer.assigned else [*waiting, "kafka"]
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with running(_duties(broker)):
+            yield
+        if broker.pool is not None:
+            broker.pool.terminate()
+
+    api = make_api("Tallybook rater", "Turns events into line items.", readiness)
+    return ServiceApp(broker, api=api, lifespan=lifespan)
+
+
+async def _duties(broker: PatientBroker) -> None:
+    """Every second: open the months that contracts entered, and rate what waited."""
+    while True:
+        await asyncio.sleep(_DUTY_SECONDS)
+        if broker.pool is None:
+            continue
+        try:
+            opened = await open_months(broker.pool, datetime.now(UTC))
+            rated = await rate_waiting(broker.pool)
+        except TRANSIENT as error:
+            log.warning("waiting for Postgres", error=type(error).__name__)
+            continue
+        if opened or rated:
+            log.info("caught up", contract_months=opened, waiting_events=rated)
+
+
+async def main(settings: Settings) -> None:
+    """Serve until told to stop."""
+    await serve(make_app(settings), host=settings.host, port=settings.rater_port)

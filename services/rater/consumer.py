@@ -1,0 +1,244 @@
+"""Consumes the usage topic: from Kafka to `Rating`, with the offsets of Postgres.
+
+The offsets in Postgres are the truth; Kafka's are never committed. On assignment every
+partition is paused at once, its offset looked up, sought and only then resumed, as a seek
+without the pause lets records through first (aiokafka #738). Should records come that do not
+follow the known offset all the same, they are not handled: the partition is sought again.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+
+from services.rater.ledger import FencedError
+from services.rater.rating import Rating
+from shared.database import TRANSIENT, Pool
+from shared.settings import Settings
+
+log = structlog.get_logger("tallybook.rater")
+
+GROUP = "tallybook-rater"
+_FETCH_BYTES = 4_000_000
+
+
+class Positions:
+    """Where each assigned partition stands, as Postgres says; the listener keeps it so."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.next: dict[tuple[str, int], int] = {}
+        self._confirmed_gaps: dict[tuple[str, int], int] = {}
+
+    async def look_up(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Read the partitions' offsets; those that are new start at the log's `first`."""
+        for partition, offset in first.items():
+            await self._pool.execute(
+                "INSERT INTO offsets (topic, partition, next) VALUES ($1, $2, $3)"
+                " ON CONFLICT DO NOTHING",
+                partition.topic,
+                partition.partition,
+                offset,
+            )
+        rows = await self._pool.fetch("SELECT topic, partition, next FROM offsets")
+        known = {(row["topic"], row["partition"]): row["next"] for row in rows}
+        return {partition: known[partition.topic, partition.partition] for partition in first}
+
+    def follows(self, place: tuple[str, int], offset: int) -> bool:
+        """Tell whether a record may be handled next.
+
+        A record beyond the next offset is right only where the log has a gap, such as the
+        marker of a transaction. That is believed when it comes a second time, after a seek.
+        """
+        expected = self.next[place]
+        if offset == expected or self._confirmed_gaps.get(place) == expected:
+            return True
+        self._confirmed_gaps[place] = expected
+        return False
+
+    def forget(self, partitions: Sequence[TopicPartition]) -> None:
+        """Take partitions out that are no longer ours, or must be looked up again."""
+        for partition in partitions:
+            self.next.pop((partition.topic, partition.partition), None)
+
+
+class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Pauses, looks up, seeks and resumes what the group assigns."""
+
+    def __init__(self, consumer: "UsageConsumer") -> None:
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Forget what is another's now."""
+        self._consumer.positions.forget(list(revoked))
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Pause at once, before the first await; the seek then happens in the background."""
+        self._consumer.start_from_books(sorted(assigned))
+
+
+class UsageConsumer:
+    """The subscriber of the usage topic."""
+
+    def __init__(self, settings: Settings, broker: KafkaBroker) -> None:
+        self._settings = settings
+        self._rating: Rating | None = None
+        self._positions: Positions | None = None
+        self._seeking: set[asyncio.Task[None]] = set()
+        self._subscriber: Any = broker.subscriber(
+            settings.usage_topic,
+            group_id=GROUP,
+            group_instance_id=settings.rater_instance,
+            batch=True,
+            max_records=settings.rater_batch_records,
+            batch_timeout_ms=50,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            max_poll_interval_ms=600_000,
+            listener=Assignment(self),
+            parser=self._parse,
+            decoder=_decode,
+        )
+        assert isinstance(self._subscriber, BatchSubscriber)
+        self._subscriber(self._handle)
+
+    def use(self, rating: Rating, pool: Pool) -> None:
+        """Hand over what the records go to; call it before the broker starts."""
+        self._rating = rating
+        self._positions = Positions(pool)
+
+    @property
+    def positions(self) -> Positions:
+        """The partitions' positions."""
+        assert self._positions is not None
+        return self._positions
+
+    @property
+    def assigned(self) -> bool:
+        """Tell whether any partition is being read from its right place."""
+        return self._positions is not None and bool(self._positions.next)
+
+    def start_from_books(self, partitions: Sequence[TopicPartition]) -> None:
+        """Pause partitions now, and seek them to the offsets in Postgres in the background."""
+        if not partitions:
+            return
+        consumer: AIOKafkaConsumer = self._subscriber.consumer
+        consumer.pause(*partitions)
+        self.positions.forget(partitions)
+        task = asyncio.create_task(self._seek(consumer, partitions))
+        self._seeking.add(task)
+        task.add_done_callback(self._seeking.discard)
+
+    async def _seek(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
+        delay = 0.1
+        while True:
+            try:
+                first = await consumer.beginning_offsets(partitions)
+                end = await consumer.end_offsets(partitions)
+                offsets = await self.positions.look_up(first)
+                break
+            except (*TRANSIENT, KafkaError) as error:
+                log.warning("waiting for the offsets", error=type(error).__name__)
+                await asyncio.sleep(delay)
+                delay = min(5.0, delay * 2)
+        ours = consumer.assignment()
+        for partition, offset in offsets.items():
+            if partition not in ours:
+                continue
+            if not first[partition] <= offset <= end[partition]:
+                _give_up(
+                    f"partition {partition.partition} of {partition.topic} holds offsets"
+                    f" {first[partition]} to {end[partition]}, but the books stand at {offset}:"
+                    " records were lost, or the topic was made anew"
+                )
+            consumer.seek(partition, offset)
+            self.positions.next[partition.topic, partition.partition] = offset
+            consumer.resume(partition)
+
+    async def _parse(self, records: tuple[ConsumerRecord, ...]) -> KafkaMessage:
+        """Pass the records on as they are: FastStream's own parsing costs more than rating."""
+        return KafkaMessage(body=b"", raw_message=records, consumer=self._subscriber.consumer)
+
+    async def _handle(self, records: list[ConsumerRecord]) -> None:
+        """Handle a batch. No exception leaves it: FastStream would go on to the next batch."""
+        try:
+            ready = self._in_order(records)
+            if ready:
+                await self._post(ready)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("the rater stops: it cannot go on without losing events")
+            _give_up(f"unexpected {type(error).__name__} while rating: {error}")
+
+    def _in_order(self, records: Sequence[ConsumerRecord]) -> list[ConsumerRecord]:
+        """Give the records that come next; seek again where others came."""
+        positions = self.positions
+        ready: list[ConsumerRecord] = []
+        strays: set[TopicPartition] = set()
+        started: set[tuple[str, int]] = set()
+        for record in records:
+            place = (record.topic, record.partition)
+            expected = positions.next.get(place)
+            if expected is None or record.offset < expected:
+                continue  # not looked up yet, or handled already: it comes again if needed
+            if place not in started and not positions.follows(place, record.offset):
+                strays.add(TopicPartition(*place))
+                continue
+            if TopicPartition(*place) not in strays:
+                started.add(place)
+                ready.append(record)
+        self.start_from_books(sorted(strays))
+        return ready
+
+    async def _post(self, records: list[ConsumerRecord]) -> None:
+        """Post records, trying again for as long as Postgres is away."""
+        assert self._rating is not None
+        delay = 0.1
+        while True:
+            places = {(record.topic, record.partition) for record in records}
+            expected = {place: self.positions.next.get(place) for place in places}
+            known = {place: offset for place, offset in expected.items() if offset is not None}
+            if len(known) < len(places):
+                records = [r for r in records if (r.topic, r.partition) in known]
+                if not records:
+                    return
+            try:
+                moved = await self._rating.handle(records, known)
+            except FencedError:
+                log.warning("another rater was here; starting again from the books")
+                self.start_from_books([TopicPartition(*place) for place in sorted(known)])
+                return
+            except TRANSIENT as error:
+                log.warning("postgres is away; trying again", error=type(error).__name__)
+                await asyncio.sleep(delay)
+                delay = min(5.0, delay * 2)
+            else:
+                for place, offset in moved.items():
+                    if place in self.positions.next:
+                        self.positions.next[place] = offset
+                return
+
+
+async def _decode(message: KafkaMessage) -> list[ConsumerRecord]:
+    return list(message.raw_message)
+
+
+def _give_up(reason: str) -> NoReturn:
+    """End the process at once, with a clear last word; whoever supervises it decides.
+
+    Nothing is lost by it: what was not committed is read again from the books' offsets.
+    """
+    log.critical("the rater stops", reason=reason)
+    sys.stderr.flush()
+    os._exit(1)

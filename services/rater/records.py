@@ -1,0 +1,203 @@
+"""Reads records of the log: each becomes an event to store or a dead letter. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+from services.rater.metering import EventTypeMeters
+from shared.events import (
+    InvalidEventError,
+    TimeLimits,
+    canonical_data,
+    content_digest,
+    read_data,
+    read_event,
+)
+from shared.secrets_guard import holds_secret
+
+
+class Record(Protocol):
+    """What is read of a Kafka record."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class StoredEvent(NamedTuple):
+    """An event ready for the events table, and what its meters need of it."""
+
+    source: str
+    id: str
+    type: str
+    customer_id: str
+    time: datetime
+    data: str
+    digest: bytes
+    partition: int
+    offset: int
+    received_at: datetime
+    meters: EventTypeMeters | None
+    group: tuple[object, ...]
+    values: tuple[int | Decimal, ...]
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What makes the event one: its source and id."""
+        return self.source, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that is no event we can take, and why; `payload` is None where it is secret."""
+
+    topic: str
+    partition: int
+    offset: int
+    received_at: datetime
+    key: bytes | None
+    payload: bytes | None
+    headers: list[list[str]]
+    code: str
+    detail: str
+    pointer: str | None
+
+
+@dataclass(slots=True)
+class PartitionCount:
+    """What became of one partition's records in a batch."""
+
+    first_offset: int
+    next_offset: int
+    records: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    dead_letters: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Records that became rows of the events table."""
+        return self.records - self.duplicates - self.conflicts - self.dead_letters
+
+
+@dataclass(slots=True)
+class Batch:
+    """A batch of records, read; duplicates within it are already sorted out."""
+
+    events: list[StoredEvent] = field(default_factory=list)
+    conflicts: list[StoredEvent] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    counts: dict[tuple[str, int], PartitionCount] = field(default_factory=dict)
+
+    def drop(self, known: dict[tuple[str, str], bytes], topic: str) -> None:
+        """Take out the events that the database holds already (name to content digest).
+
+        Those with equal content are duplicates, the others conflicts (I3).
+        """
+        fresh: list[StoredEvent] = []
+        for event in self.events:
+            digest = known.get(event.name)
+            if digest is None:
+                fresh.append(event)
+            elif digest == event.digest:
+                self.counts[topic, event.partition].duplicates += 1
+            else:
+                self.counts[topic, event.partition].conflicts += 1
+                self.conflicts.append(event)
+        self.events = fresh
+
+
+def read_records(
+    records: Iterable[Record], meters: dict[str, EventTypeMeters], limits: TimeLimits
+) -> Batch:
+    """Read a batch of records; `limits` bound an event's time by when the log received it."""
+    batch = Batch()
+    seen: dict[tuple[str, str], bytes] = {}
+    moments: dict[int, datetime] = {}
+    for record in records:
+        offset = record.offset
+        place = (record.topic, record.partition)
+        count = batch.counts.get(place)
+        if count is None:
+            count = batch.counts[place] = PartitionCount(offset, offset + 1)
+        count.records += 1
+        count.next_offset = offset + 1
+        received_at = moments.get(record.timestamp)
+        if received_at is None:
+            received_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            moments[record.timestamp] = received_at
+        try:
+            event = _read_record(record, received_at, meters, limits)
+        except InvalidEventError as error:
+            count.dead_letters += 1
+            batch.dead_letters.append(_dead_letter(record, received_at, error))
+            continue
+        digest = seen.setdefault((event.source, event.id), event.digest)
+        if digest is event.digest:
+            batch.events.append(event)
+        elif digest == event.digest:
+            count.duplicates += 1
+        else:
+            count.conflicts += 1
+            batch.conflicts.append(event)
+    return batch
+
+
+def _read_record(
+    record: Record,
+    received_at: datetime,
+    meters: dict[str, EventTypeMeters],
+    limits: TimeLimits,
+) -> StoredEvent:
+    if record.value is None:
+        raise InvalidEventError("invalid_json", "the record has no value")
+    event = read_event(record.value)
+    limits.check(event.time, received_at)
+    data = read_data(event)
+    canonical = canonical_data(data)
+    of_type = meters.get(event.type)
+    group, values = of_type.read(data) if of_type is not None else ((), ())
+    return StoredEvent(
+        event.source,
+        event.id,
+        event.type,
+        event.subject,
+        event.time if event.time.tzinfo is UTC else event.time.astimezone(UTC),
+        canonical.decode(),
+        content_digest(event, canonical),
+        record.partition,
+        record.offset,
+        received_at,
+        of_type,
+        group,
+        values,
+    )
+
+
+def _dead_letter(record: Record, received_at: datetime, error: InvalidEventError) -> DeadLetter:
+    """Keep the record as it is, unless it holds a secret, of which nothing is kept."""
+    key = record.key or b""
+    headers = [[name, value.decode("utf-8", "replace")] for name, value in record.headers]
+    secret = (
+        error.code == "secret_in_payload"
+        or holds_secret(key)
+        or holds_secret(str(headers).encode())
+    )
+    return DeadLetter(
+        record.topic,
+        record.partition,
+        record.offset,
+        received_at,
+        None if secret else record.key,
+        None if secret else record.value,
+        [] if secret else headers,
+        error.code,
+        error.detail,
+        error.pointer,
+    )

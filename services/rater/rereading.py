@@ -1,0 +1,40 @@
+"""Reads stored events back as the rater first saw them, to meter them again. Pure."""
+
+from datetime import UTC
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from services.rater.records import StoredEvent
+from services.rater.rules import Rules
+
+EVENT_COLUMNS = (
+    "e.source, e.id, e.type, e.customer_id, e.time, e.data::text, e.digest, e.partition,"
+    " e.log_offset, e.received_at"
+)
+"""What `stored_event` reads of a row of the events table, there called ``e``."""
+
+_decode_data = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+
+
+def stored_event(row: asyncpg.Record, rules: Rules) -> StoredEvent:
+    """Make a stored event of its row, with what the meters of today need of it."""
+    meters = rules.meters.get(row["type"])
+    group, values = meters.read(_decode_data(row["data"])) if meters is not None else ((), ())
+    return StoredEvent(
+        row["source"],
+        row["id"],
+        row["type"],
+        row["customer_id"],
+        row["time"].astimezone(UTC),
+        row["data"],
+        row["digest"],
+        row["partition"],
+        row["log_offset"],
+        row["received_at"],
+        meters,
+        group,
+        values,
+    )

@@ -1,0 +1,190 @@
+"""What the rater knows of customers, contracts and meters, and the lock that keeps it true.
+
+A posting holds `POSTING_LOCK` shared while it uses these rules; whoever changes them takes it
+exclusively and raises `rating_rules.revision`. So the rules in memory are right for a posting
+exactly when their revision is the database's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import asyncpg
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.rater.metering import EventTypeMeters, Meter, by_event_type
+from services.rater.pricing.charges import Charge, MeteredCharge, RecurringCharge
+from services.rater.pricing.discounts import DiscountSchedule, discounted
+from shared.database import POSTING_LOCK, Connection
+from shared.periods import Period
+
+
+class PlanTerms(msgspec.Struct, frozen=True):
+    """What a plan version says of prices, as the catalogue's JSON holds it."""
+
+    name: str
+    charges: list[Charge]
+    tokens: str = "included"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A contract with its prices, discount applied."""
+
+    id: str
+    customer_id: str
+    starts_at: datetime
+    ends_at: datetime | None
+    currency: str
+    plan: str
+    metered: tuple[MeteredCharge, ...]
+    recurring: tuple[RecurringCharge, ...]
+
+    def covers(self, moment: datetime) -> bool:
+        """Tell whether a moment lies in the contract's half-open range."""
+        return self.starts_at <= moment and (self.ends_at is None or moment < self.ends_at)
+
+
+def make_contract(
+    *,
+    contract_id: str,
+    customer_id: str,
+    starts_at: datetime,
+    ends_at: datetime | None,
+    currency: str,
+    plan: str,
+    terms: PlanTerms,
+    schedule: DiscountSchedule | None,
+) -> Contract:
+    """Lay a contract's discount over its plan's charges."""
+    charges = [discounted(charge, schedule) for charge in terms.charges]
+    return Contract(
+        contract_id,
+        customer_id,
+        starts_at,
+        ends_at,
+        currency,
+        plan,
+        tuple(charge for charge in charges if not isinstance(charge, RecurringCharge)),
+        tuple(charge for charge in charges if isinstance(charge, RecurringCharge)),
+    )
+
+
+@dataclass(slots=True)
+class Rules:
+    """The rules of one revision: all meters, and the contracts of the customers asked for."""
+
+    revision: int = 0
+    meters: dict[str, EventTypeMeters] = field(default_factory=dict)
+    by_customer: dict[str, list[Contract]] = field(default_factory=dict)
+    by_id: dict[str, Contract] = field(default_factory=dict)
+
+    def contract_at(self, customer_id: str, moment: datetime) -> Contract | None:
+        """Give the customer's contract in force at a moment, if there is one."""
+        for contract in self.by_customer.get(customer_id, ()):
+            if contract.covers(moment):
+                return contract
+        return None
+
+
+_CONTRACTS = """
+    SELECT c.id, c.customer_id, c.starts_at, c.ends_at, p.currency, p.id AS plan,
+           p.definition::text AS terms, d.definition::text AS schedule
+    FROM contracts c
+    JOIN plan_versions p ON p.id = c.plan_version_id
+    LEFT JOIN discount_schedules d ON d.id = c.discount_schedule_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostingState:
+    """What a posting must know of the database at its moment, under the lock."""
+
+    batch_id: int
+    closed: frozenset[str]
+
+    def posting_period(self, usage_period: str) -> str:
+        """Give the month onto whose invoice usage goes: its own, or the first still open."""
+        period = usage_period
+        while period in self.closed:
+            period = str(Period.parse(period).next())
+        return period
+
+
+async def begin_posting(connection: Connection, rules: Rules) -> PostingState:
+    """Take the posting lock, shared, and bring the rules up to date.
+
+    Call it first in a transaction: what it gives holds until the transaction ends.
+    """
+    # The lock stands in a statement of its own: the next one must see what its holder left.
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", POSTING_LOCK)
+    row = await connection.fetchrow(
+        "SELECT revision, nextval('batch_ids') AS batch_id,"
+        " ARRAY(SELECT period::text FROM periods WHERE state = 'closed') AS closed"
+        " FROM rating_rules"
+    )
+    assert row is not None
+    if row["revision"] != rules.revision:
+        await _reload(connection, rules, row["revision"])
+    return PostingState(row["batch_id"], frozenset(row["closed"]))
+
+
+async def _reload(connection: Connection, rules: Rules, revision: int) -> None:
+    rows = await connection.fetch("SELECT code, definition::text FROM meters")
+    meters = {row["code"]: msgspec.json.decode(row["definition"], type=Meter) for row in rows}
+    rules.meters = by_event_type(meters)
+    rules.by_customer = {}
+    rules.by_id = {}
+    rules.revision = revision
+
+
+async def know_customers(connection: Connection, rules: Rules, customers: Iterable[str]) -> None:
+    """Read the contracts of customers that the rules do not know yet."""
+    unknown = [customer for customer in customers if customer not in rules.by_customer]
+    if not unknown:
+        return
+    for customer in unknown:
+        rules.by_customer[customer] = []
+    rows = await connection.fetch(
+        _CONTRACTS + "WHERE c.customer_id = ANY($1) ORDER BY c.starts_at", unknown
+    )
+    for row in rows:
+        contract = read_contract(row)
+        rules.by_customer[contract.customer_id].append(contract)
+        rules.by_id[contract.id] = contract
+
+
+async def contracts_in(connection: Connection, period: Period) -> list[Contract]:
+    """Give the contracts that overlap a period and whose month is not opened yet."""
+    rows = await connection.fetch(
+        _CONTRACTS + "WHERE c.starts_at < $2 AND (c.ends_at IS NULL OR c.ends_at > $1)"
+        " AND NOT EXISTS (SELECT FROM contract_months m WHERE m.contract_id = c.id AND"
+        " m.period = $3) ORDER BY c.id",
+        period.start,
+        period.end,
+        str(period),
+    )
+    return [read_contract(row) for row in rows]
+
+
+def read_contract(row: asyncpg.Record) -> Contract:
+    """Make a contract from a row of the contracts' query."""
+    schedule = row["schedule"]
+    return make_contract(
+        contract_id=row["id"],
+        customer_id=row["customer_id"],
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+        currency=row["currency"],
+        plan=row["plan"],
+        terms=msgspec.json.decode(row["terms"], type=PlanTerms),
+        schedule=schedule and msgspec.json.decode(schedule, type=DiscountSchedule),
+    )
+
+
+async def change_rules(session: AsyncSession) -> None:
+    """Take the posting lock, exclusively, for a transaction that changes the rules."""
+    await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": POSTING_LOCK})
+    await session.execute(text("UPDATE rating_rules SET revision = revision + 1"))

@@ -1,0 +1,51 @@
+"""How commands speak: a JSON document or a table on standard output, all else on standard error."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+T = TypeVar("T")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+def as_json(document: object) -> str:
+    """Write a document as indented JSON; money and quantities are strings already."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def show(document: object, *, json: bool, table: Callable[[], Table | str]) -> None:
+    """Print a command's answer, as JSON or for a person."""
+    if json:
+        sys.stdout.write(as_json(document) + "\n")
+    else:
+        out.print(table())
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]], *, title: str, empty: str) -> Table | str:
+    """Lay out rows with equal keys as a table."""
+    if not rows:
+        return empty
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "))
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    return table
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end."""
+    return asyncio.run(coroutine)
+
+
+__all__ = ["JsonOption", "as_json", "err", "out", "rows_table", "run", "show"]

@@ -1,0 +1,82 @@
+"""Money: exact decimals, and the one place where an amount is rounded. Pure.
+
+Amounts are `Decimal` in the currency's major unit (dollars, not cents) until an invoice
+line rounds them, once, to an integer of the currency's minor unit (invariant I6).
+"""
+
+from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation
+
+EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, DivisionByZero])
+"""Arithmetic that raises `decimal.Inexact` instead of losing a digit."""
+
+_HALF_UP = Context(prec=120, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero])
+
+PRORATED_PLACES = 12
+"""Decimal places kept of a prorated amount, the only one that need not be a finite decimal."""
+
+MINOR_UNITS = {
+    "AUD": 2, "BHD": 3, "CAD": 2, "CHF": 2, "CLP": 0, "CZK": 2, "DKK": 2, "EUR": 2, "GBP": 2,
+    "HKD": 2, "INR": 2, "JOD": 3, "JPY": 0, "KRW": 0, "KWD": 3, "MXN": 2, "NOK": 2, "NZD": 2,
+    "OMR": 3, "PLN": 2, "SEK": 2, "SGD": 2, "TND": 3, "USD": 2, "VND": 0, "ZAR": 2,
+}  # fmt: skip
+"""Decimal places of each currency's minor unit (ISO 4217)."""
+
+
+class UnknownCurrencyError(ValueError):
+    """A currency code that Tallybook has no minor unit for."""
+
+    def __init__(self, currency: str) -> None:
+        self.currency = currency
+        known = ", ".join(sorted(MINOR_UNITS))
+        super().__init__(f"currency {currency!r} is not known; use one of {known}")
+
+
+def minor_unit_places(currency: str) -> int:
+    """Give the decimal places of `currency`'s minor unit; raise `UnknownCurrencyError`."""
+    try:
+        return MINOR_UNITS[currency]
+    except KeyError:
+        raise UnknownCurrencyError(currency) from None
+
+
+def round_to_minor(amount: Decimal, currency: str) -> int:
+    """Round an exact amount to whole minor units (cents), half away from zero.
+
+    A negative amount mirrors its positive twin, so that a credit undoes its charge exactly.
+    This is the only rounding of money in Tallybook; it is applied once per invoice line.
+    """
+    scaled = EXACT.scaleb(amount, minor_unit_places(currency))
+    return int(scaled.quantize(Decimal(1), context=_HALF_UP))
+
+
+def from_minor(minor: int, currency: str) -> Decimal:
+    """Give the amount in major units that `minor` whole minor units are worth."""
+    return Decimal(minor).scaleb(-minor_unit_places(currency))
+
+
+def prorate(amount: Decimal, part: int, whole: int) -> Decimal:
+    """Give `part`/`whole` of `amount`, kept to 12 decimal places, half away from zero."""
+    if part == whole:
+        return amount
+    exact_product = EXACT.multiply(amount, Decimal(part))
+    quotient = _HALF_UP.divide(exact_product, Decimal(whole))
+    step = Decimal(1).scaleb(-PRORATED_PLACES)
+    return quotient.quantize(step, context=_HALF_UP)
+
+
+def plain(value: Decimal) -> str:
+    """Write a decimal in full, without exponent and without trailing zeros: ``0.0000001``."""
+    if not value:
+        return "0"
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def with_minor_unit(amount: Decimal, currency: str) -> str:
+    """Write an amount with at least the minor unit's places: ``2.00``, ``0.0000001``."""
+    text = plain(amount)
+    places = minor_unit_places(currency)
+    if not places:
+        return text
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction.ljust(places, '0')}"

@@ -1,0 +1,85 @@
+"""The settings of every service and command, read from the environment or a `.env` file."""
+
+from pydantic import Field, PostgresDsn, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One value a field; each is set by ``TALLYBOOK_`` and the field's name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TALLYBOOK_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    database_url: SecretStr = Field(
+        default=SecretStr("postgresql://postgres@127.0.0.1:5432/tallybook"),
+        description="Postgres; its login must be a member of the service's role",
+    )
+    kafka_bootstrap_servers: str = Field(
+        default="127.0.0.1:9092", description="Kafka brokers, host:port, separated by commas"
+    )
+    usage_topic: str = Field(default="usage.events", description="topic of the usage events")
+    usage_partitions: int = Field(
+        default=6, ge=1, description="partitions of the topic when it is made"
+    )
+    usage_replication: int = Field(
+        default=1, ge=1, description="replicas of each partition when the topic is made"
+    )
+    stripe_api_key: SecretStr = Field(
+        default=SecretStr("sk_test_sandbox"), description="Stripe's secret key"
+    )
+    stripe_api_base: str | None = Field(
+        default=None, description="address of the Stripe sandbox; unset: Stripe itself"
+    )
+    ingest_url: str = Field(default="http://127.0.0.1:8401", description="where ingest answers")
+    rater_url: str = Field(default="http://127.0.0.1:8402", description="where the rater answers")
+    invoicer_url: str = Field(
+        default="http://127.0.0.1:8403", description="where the invoicer answers"
+    )
+    producer_key: SecretStr | None = Field(
+        default=None, description="API key with which commands send events"
+    )
+    finance_key: SecretStr | None = Field(
+        default=None, description="API key with which commands call the invoicer"
+    )
+    host: str = Field(default="127.0.0.1", description="address on which a service listens")
+    ingest_port: int = Field(default=8401, description="port of ingest")
+    rater_port: int = Field(default=8402, description="port of the rater")
+    invoicer_port: int = Field(default=8403, description="port of the invoicer")
+    max_request_bytes: int = Field(
+        default=8_000_000, ge=1_000, description="largest body of a request to ingest, in bytes"
+    )
+    max_request_events: int = Field(
+        default=10_000, ge=1, description="most events in one request to ingest"
+    )
+    max_pending_events: int = Field(
+        default=200_000, ge=1, description="most events that ingest holds for Kafka's ack"
+    )
+    max_event_age_days: int = Field(
+        default=90, ge=1, description="oldest time of an event that ingest accepts, in days"
+    )
+    max_event_skew_seconds: int = Field(
+        default=300, ge=0, description="how far in the future an event's time may lie, in seconds"
+    )
+    kafka_ack_seconds: float = Field(
+        default=10, gt=0, description="how long ingest waits for Kafka's ack of a request"
+    )
+    rater_batch_records: int = Field(
+        default=10_000, ge=1, description="most records in one transaction of the rater"
+    )
+    rater_instance: str | None = Field(
+        default=None,
+        description="this rater's fixed name in its group, so that a restart takes over at once",
+    )
+    invoicer_workers: int = Field(
+        default=8, ge=1, description="how many customers' invoices are sent at once"
+    )
+    days_until_due: int = Field(default=30, ge=0, description="days until an invoice is due")
+    close_wait_seconds: float = Field(
+        default=300, gt=0, description="how long a close waits for the rater to catch up"
+    )
+    log_json: bool = Field(default=False, description="log lines as JSON")
+
+    def postgres(self) -> str:
+        """Give the database address in the form that asyncpg reads."""
+        return str(PostgresDsn(self.database_url.get_secret_value()))

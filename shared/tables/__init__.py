@@ -1,0 +1,12 @@
+"""The tables as SQLModel classes, one file for each service that owns and alone writes them.
+
+The migrations make the tables; a test holds the two together.
+"""
+
+from sqlmodel import SQLModel
+
+from shared.tables import everyone, ingest, invoicer, rater
+
+metadata = SQLModel.metadata
+
+__all__ = ["everyone", "ingest", "invoicer", "metadata", "rater"]

@@ -1,0 +1,20 @@
+"""Tables that ingest owns."""
+
+from sqlmodel import Field, SQLModel
+
+from shared.tables.columns import Moment, OptionalMoment, Texts
+
+
+class ApiKey(SQLModel, table=True):
+    """A producer's or finance's key, of which only the hash is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: str = Field(primary_key=True)
+    secret_sha256: bytes = Field(unique=True)
+    source: str | None = None
+    customers: Texts
+    scopes: Texts
+    created_at: Moment
+    expires_at: OptionalMoment = None
+    revoked_at: OptionalMoment = None

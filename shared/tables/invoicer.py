@@ -1,0 +1,108 @@
+"""Tables that the invoicer owns: periods, runs, invoices, what was sent to Stripe."""
+
+from decimal import Decimal
+
+from sqlmodel import Field, SQLModel
+
+from shared.tables.columns import Big, Moment, OptionalJson, OptionalMoment
+
+
+class PeriodState(SQLModel, table=True):
+    """A period that is being closed or is closed; one without a row is open."""
+
+    __tablename__ = "periods"
+
+    period: str = Field(primary_key=True)
+    state: str
+    end_offsets: OptionalJson = None
+    closing_at: Moment
+    closed_at: OptionalMoment = None
+
+
+class InvoiceRun(SQLModel, table=True):
+    """One month-end run over many customers."""
+
+    __tablename__ = "invoice_runs"
+
+    id: str = Field(primary_key=True)
+    period: str
+    state: str
+    started_by: str
+    created_at: Moment
+    finished_at: OptionalMoment = None
+
+
+class Invoice(SQLModel, table=True):
+    """One customer's invoice for a period; `billing_key` names it here and at Stripe."""
+
+    __tablename__ = "invoices"
+
+    id: str = Field(primary_key=True)
+    run_id: str = Field(foreign_key="invoice_runs.id")
+    customer_id: str = Field(foreign_key="customers.id")
+    period: str
+    currency: str
+    kind: str = "monthly"
+    revision: int = 1
+    billing_key: str = Field(unique=True)
+    state: str
+    total_minor: Big
+    payload_sha256: str
+    stripe_invoice_id: str | None = Field(default=None, unique=True)
+    attempts: int = 0
+    last_error: str | None = None
+    created_at: Moment
+    changed_at: Moment
+
+
+class InvoiceLine(SQLModel, table=True):
+    """Line items of one charge and band added up and rounded once, to minor units."""
+
+    __tablename__ = "invoice_lines"
+
+    id: int | None = Field(default=None, primary_key=True)
+    invoice_id: str = Field(foreign_key="invoices.id")
+    position: int
+    contract_id: str
+    charge: str
+    band: str
+    kind: str
+    usage_period: str
+    quantity: Decimal
+    unit_price: Decimal
+    exact_amount: Decimal
+    amount_minor: Big
+    description: str
+
+
+class InvoiceLineItem(SQLModel, table=True):
+    """Which invoice line a line item went into: one at most."""
+
+    __tablename__ = "invoice_line_items"
+
+    line_item_id: int = Field(primary_key=True, foreign_key="line_items.id")
+    invoice_id: str = Field(foreign_key="invoices.id")
+    position: int | None = None
+
+
+class StripeCustomer(SQLModel, table=True):
+    """A customer's twin at Stripe."""
+
+    __tablename__ = "stripe_customers"
+
+    customer_id: str = Field(primary_key=True, foreign_key="customers.id")
+    stripe_customer_id: str = Field(unique=True)
+    created_at: Moment
+
+
+class StripeIntent(SQLModel, table=True):
+    """A call that changes Stripe, written down before it was first sent."""
+
+    __tablename__ = "stripe_intents"
+
+    subject: str = Field(primary_key=True)
+    step: str = Field(primary_key=True)
+    idempotency_key: str
+    params_sha256: str
+    first_sent_at: Moment
+    answered_at: OptionalMoment = None
