@@ -53,7 +53,11 @@ def open_engine(settings: Settings, role: Role | None = None) -> AsyncEngine:
     if role is not None:
         server_settings["role"] = role
     return create_async_engine(
-        url, pool_pre_ping=True, connect_args={"server_settings": server_settings}
+        url,
+        pool_size=10,
+        max_overflow=40,
+        pool_pre_ping=True,
+        connect_args={"server_settings": server_settings},
     )
 
 

@@ -105,4 +105,3 @@ class StripeIntent(SQLModel, table=True):
     idempotency_key: str
     params_sha256: str
     first_sent_at: Moment
-    answered_at: OptionalMoment = None

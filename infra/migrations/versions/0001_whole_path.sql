@@ -329,7 +329,6 @@ CREATE TABLE stripe_intents (
     idempotency_key text NOT NULL,
     params_sha256 text NOT NULL,
     first_sent_at timestamptz NOT NULL,
-    answered_at timestamptz,
     PRIMARY KEY (subject, step)
 );
 COMMENT ON TABLE stripe_intents IS 'written before each call that changes Stripe (write-ahead)';

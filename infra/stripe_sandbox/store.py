@@ -1,0 +1,249 @@
+"""Keeps the sandbox's objects and its idempotent answers in one SQLite file. I/O: that file.
+
+One connection, used by one thread. With WAL and synchronous=NORMAL a committed transaction
+outlives the process; only a power cut may take the last ones.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infra.stripe_sandbox.errors import missing_resource
+from infra.stripe_sandbox.objects import Json
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE objects (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    customer TEXT,
+    email TEXT,
+    status TEXT,
+    collection_method TEXT,
+    created INTEGER NOT NULL,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    body TEXT NOT NULL
+);
+CREATE INDEX objects_by_kind ON objects (kind, sequence);
+CREATE INDEX objects_by_customer ON objects (kind, customer, sequence);
+CREATE INDEX objects_by_email ON objects (kind, email, sequence);
+CREATE TABLE lines (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    invoice TEXT NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE INDEX lines_by_invoice ON lines (invoice, sequence);
+CREATE TABLE answers (
+    idempotency_key TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    params TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    request_id TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    body BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
+_BOUNDS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_FILTERS = ("customer", "email", "status", "collection_method")
+_PAGE = 10
+
+
+class OtherVersionError(Exception):
+    """The file was written by another version of the sandbox; remove it to begin anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path} was made by another version of the Stripe sandbox: remove it")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """The answer kept for an idempotency key, and the request that it answered."""
+
+    path: str
+    params: str
+    created: int
+    request_id: str
+    status: int
+    body: bytes
+
+
+class Store:
+    """The file. Writes happen within `transaction`."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables == 0:
+            self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_VERSION};COMMIT;")
+        elif version != _VERSION:
+            self._db.close()
+            raise OtherVersionError(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is written within, or nothing of it where an exception leaves."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Within a transaction, undo what is written within where an exception leaves."""
+        self._db.execute("SAVEPOINT operation")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK TO operation")
+            raise
+        finally:
+            self._db.execute("RELEASE operation")
+
+    def put(self, document: Json) -> None:
+        """Write an object, new or changed."""
+        self._db.execute(
+            "INSERT INTO objects (id, kind, customer, email, status, collection_method, created,"
+            " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET email = excluded.email, status = excluded.status,"
+            " collection_method = excluded.collection_method, body = excluded.body",
+            (
+                document["id"],
+                document["object"],
+                document.get("customer"),
+                document.get("email"),
+                document.get("status"),
+                document.get("collection_method"),
+                document["created"],
+                msgspec.json.encode(document).decode(),
+            ),
+        )
+
+    def get(self, kind: str, object_id: str) -> tuple[Json, bool] | None:
+        """Read an object, and whether it was deleted."""
+        row = self._db.execute(
+            "SELECT body, deleted FROM objects WHERE id = ? AND kind = ?", (object_id, kind)
+        ).fetchone()
+        return None if row is None else (msgspec.json.decode(row[0]), bool(row[1]))
+
+    def mark_deleted(self, object_id: str) -> None:
+        """Keep an object, but out of the lists."""
+        self._db.execute("UPDATE objects SET deleted = 1 WHERE id = ?", (object_id,))
+
+    def remove(self, object_id: str) -> None:
+        """Remove an object and its lines."""
+        self._db.execute("DELETE FROM lines WHERE invoice = ?", (object_id,))
+        self._db.execute("DELETE FROM objects WHERE id = ?", (object_id,))
+
+    def page(self, kind: str, query: Mapping[str, Any]) -> tuple[list[Json], bool]:
+        """Give a page of objects, the newest first, and whether there are more."""
+        where, values = ["kind = ?", "deleted = 0"], [kind]
+        for name in _FILTERS:
+            if name in query:
+                where.append(f"{name} = ?")
+                values.append(query[name])
+        created = query.get("created", {})
+        if isinstance(created, int):
+            created = {"gte": created, "lte": created}
+        for name, bound in created.items():
+            where.append(f"created {_BOUNDS[name]} ?")
+            values.append(bound)
+        return self._page("objects", kind, where, values, query, newest_first=True)
+
+    def add_lines(self, invoice: str, lines: Sequence[Json]) -> None:
+        """Append lines to an invoice."""
+        self._db.executemany(
+            "INSERT INTO lines (id, invoice, body) VALUES (?, ?, ?)",
+            [(line["id"], invoice, msgspec.json.encode(line).decode()) for line in lines],
+        )
+
+    def count_lines(self, invoice: str) -> int:
+        """Count an invoice's lines."""
+        query = "SELECT count(*) FROM lines WHERE invoice = ?"
+        return int(self._db.execute(query, (invoice,)).fetchone()[0])
+
+    def lines_page(self, invoice: str, query: Mapping[str, Any]) -> tuple[list[Json], bool]:
+        """Give a page of an invoice's lines, as they were added, and whether there are more."""
+        where = ["invoice = ?"]
+        return self._page("lines", "line item", where, [invoice], query, newest_first=False)
+
+    def _page(
+        self,
+        table: str,
+        kind: str,
+        where: list[str],
+        values: list[Any],
+        query: Mapping[str, Any],
+        *,
+        newest_first: bool,
+    ) -> tuple[list[Json], bool]:
+        limit = query.get("limit", _PAGE)
+        backwards = "ending_before" in query
+        for name in ("starting_after", "ending_before"):
+            if name in query:
+                later = (name == "starting_after") != newest_first
+                where.append(f"sequence {'>' if later else '<'} ?")
+                values.append(self._sequence(table, kind, query[name], name))
+        order = "DESC" if newest_first != backwards else "ASC"
+        rows = self._db.execute(
+            f"SELECT body FROM {table} WHERE {' AND '.join(where)}"
+            f" ORDER BY sequence {order} LIMIT ?",
+            (*values, limit + 1),
+        ).fetchall()
+        page = [msgspec.json.decode(row[0]) for row in rows[:limit]]
+        return (page[::-1] if backwards else page), len(rows) > limit
+
+    def _sequence(self, table: str, kind: str, object_id: str, param: str) -> int:
+        query = f"SELECT sequence FROM {table} WHERE id = ?"
+        row = self._db.execute(query, (object_id,)).fetchone()
+        if row is None:
+            raise missing_resource(kind, object_id, param, status=400)
+        return int(row[0])
+
+    def kept_answer(self, key: str) -> KeptAnswer | None:
+        """Give what is kept for an idempotency key."""
+        row = self._db.execute(
+            "SELECT path, params, created, request_id, status, body FROM answers"
+            " WHERE idempotency_key = ?",
+            (key,),
+        ).fetchone()
+        return None if row is None else KeptAnswer(*row)
+
+    def keep_answer(self, key: str, answer: KeptAnswer) -> None:
+        """Keep an answer for an idempotency key, in place of one that is too old."""
+        values = (answer.path, answer.params, answer.created, answer.request_id, answer.status)
+        self._db.execute(
+            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (key, *values, answer.body),
+        )
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Count the objects by kind and status, and the lines and kept answers."""
+        counted: dict[str, dict[str, int]] = {"customer": {}, "invoice": {}}
+        for kind, status, number in self._db.execute(
+            "SELECT kind, CASE deleted WHEN 1 THEN 'deleted' ELSE coalesce(status, 'active') END,"
+            " count(*) FROM objects GROUP BY 1, 2"
+        ):
+            counted[kind][status] = number
+        for kind, table in (("line_item", "lines"), ("idempotent_answer", "answers")):
+            (number,) = self._db.execute(f"SELECT count(*) FROM {table}").fetchone()
+            counted[kind] = {"total": number}
+        return counted
