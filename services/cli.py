@@ -1,18 +1,59 @@
 """The `tallybook` command: a thin layer over the services."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+import sys
+import warnings
+from collections.abc import Coroutine
+from typing import Any, NoReturn
 
+import asyncpg
+import pydantic
+import sqlalchemy.exc
 import typer
 
+from infra.local import commands as local_commands
 from infra.migrations.migrate import migrate as bring_database_up
 from services.ingest import app as ingest_app
+from services.ingest import commands as ingest_commands
 from services.rater import app as rater_app
+from services.rater import commands as rater_commands
 from shared import logs
 from shared.broker import create_topic
-from shared.console import JsonOption, show
-from shared.settings import Settings
+from shared.console import JsonOption, err, rows_table, run, show
+from shared.database import TRANSIENT
+from shared.errors import TallybookError
+from shared.settings import Settings, explain_settings
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    err.print("error:", style="bold red", end=" ")
+    err.print(text, markup=False, highlight=False)
+    sys.exit(status)
+
+
+def _of_settings(error: pydantic.ValidationError) -> str:
+    """Say which variable is wrong; its value, which may be secret, is not repeated."""
+    parts = [
+        f"TALLYBOOK_{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}"
+        for one in error.errors()
+    ]
+    return "; ".join(parts) + "; see: tallybook settings --help"
+
+
+def _of_postgres(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    cause: BaseException = error
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        cause = error.orig.__cause__ or error.orig
+    if isinstance(cause, asyncpg.UndefinedTableError):
+        return "the database is not migrated; run: tallybook migrate"
+    where = Settings().postgres_host()
+    return (
+        f"Postgres at {where} does not answer as it should ({type(cause).__name__}: {cause});"
+        " is it up, and is TALLYBOOK_DATABASE_URL right?"
+    )
+
 
 cli = typer.Typer(
     name="tallybook",
@@ -21,30 +62,40 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-
-def _serve(main: Callable[[Settings], Awaitable[None]]) -> None:
-    settings = Settings()
-    logs.configure(settings)
-    asyncio.run(main(settings))  # type: ignore[arg-type]
+cli.command("up")(local_commands.up_command)
+cli.command("demo")(local_commands.demo_command)
+cli.command("doctor")(local_commands.doctor_command)
+cli.add_typer(rater_commands.catalogue, name="catalogue", no_args_is_help=True)
+cli.add_typer(rater_commands.customers, name="customers", no_args_is_help=True)
+cli.add_typer(rater_commands.contracts, name="contracts", no_args_is_help=True)
+cli.add_typer(ingest_commands.keys, name="keys", no_args_is_help=True)
+cli.add_typer(rater_commands.events, name="events", no_args_is_help=True)
+cli.add_typer(rater_commands.dead_letters, name="dead-letters", no_args_is_help=True)
 
 
 @cli.command("ingest")
 def ingest_command() -> None:
     """Run ingest in the foreground."""
-    _serve(ingest_app.main)
+    settings = Settings()
+    _serve(settings, ingest_app.main(settings))
 
 
 @cli.command("rater")
 def rater_command() -> None:
     """Run the rater in the foreground."""
-    _serve(rater_app.main)
+    settings = Settings()
+    _serve(settings, rater_app.main(settings))
+
+
+def _serve(settings: Settings, service: Coroutine[Any, Any, None]) -> None:
+    logs.configure(settings)
+    asyncio.run(service)
 
 
 @cli.command("migrate")
 def migrate_command(json: JsonOption = False) -> None:
     """Bring the database to the tables and roles that the code needs; safe to repeat."""
-    revision = asyncio.run(bring_database_up(Settings()))
+    revision = run(bring_database_up(Settings()))
     show({"revision": revision}, json=json, table=lambda: f"the database is at {revision}")
 
 
@@ -52,7 +103,7 @@ def migrate_command(json: JsonOption = False) -> None:
 def topics_command(json: JsonOption = False) -> None:
     """Make the topic of the usage events if it is missing; safe to repeat."""
     settings = Settings()
-    made = asyncio.run(create_topic(settings))
+    made = run(create_topic(settings))
     show(
         {"topic": settings.usage_topic, "made": made},
         json=json,
@@ -60,9 +111,25 @@ def topics_command(json: JsonOption = False) -> None:
     )
 
 
+@cli.command("settings")
+def settings_command(json: JsonOption = False) -> None:
+    """List all settings with meaning, source and value; secrets are masked."""
+    rows = explain_settings()
+    show({"settings": rows}, json=json, table=lambda: rows_table(rows, title="Settings", empty=""))
+
+
 def main() -> None:
-    """Run the command line."""
-    cli()
+    """Run the command line; what a user can act on becomes one line and an exit status."""
+    # A library asks for a directory of the user's session, which a service has none of.
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR", category=RuntimeWarning)
+    try:
+        cli()
+    except TallybookError as error:
+        _fail(str(error), error.exit_status)
+    except pydantic.ValidationError as error:
+        _fail(_of_settings(error), 2)
+    except (*TRANSIENT, asyncpg.PostgresError, sqlalchemy.exc.DBAPIError) as error:
+        _fail(_of_postgres(error), 2)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ or revoked key takes effect within that time without a database read on every re
 """
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 import time
@@ -13,16 +14,22 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import asyncpg
+import structlog
 from fastapi import Header
 
-from shared.database import TRANSIENT
-from shared.errors import TallybookError
+from shared.database import TRANSIENT, Pool, Role, open_pool
+from shared.errors import TallybookError, UnavailableError
+from shared.settings import Settings
 
 SEND_EVENTS = "events:write"
 READ_EVENTS = "events:read"
 FINANCE = "finance"
 SCOPES = (SEND_EVENTS, READ_EVENTS, FINANCE)
 REFRESH_SECONDS = 2.0
+_RETRY_SECONDS = 0.3
+_LOOK_AGAIN_SECONDS = 0.2
+
+log = structlog.get_logger("tallybook.keys")
 
 
 class UnauthorizedError(TallybookError):
@@ -65,55 +72,84 @@ def secret_hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-class KeyRing:
-    """The keys in force, read from the database in the background."""
+class KeysUnknownError(UnavailableError):
+    """The keys could not be read yet, so nobody can be let in."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    code = "starting"
+
+    def __init__(self) -> None:
+        super().__init__("the API keys are not read yet; send the request again in a moment")
+
+
+class KeyRing:
+    """The keys in force, read from the database in the background; an async context manager.
+
+    It opens at once, waits for Postgres as long as it takes, and keeps the last known keys in
+    force while Postgres is away.
+    """
+
+    def __init__(self, settings: Settings, role: Role) -> None:
+        self._settings = settings
+        self._role: Role = role
+        self._pool: Pool | None = None
         self._keys: dict[bytes, Key] = {}
         self._read_at = 0.0
         self._reading = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Read the keys once and start to read them again every few seconds."""
-        await self._read()
-        self._task = asyncio.create_task(self._keep_reading())
+    @property
+    def ready(self) -> bool:
+        """Tell whether the keys have been read."""
+        return self._pool is not None
 
-    async def close(self) -> None:
-        """Stop reading."""
+    async def __aenter__(self) -> "KeyRing":
+        self._task = asyncio.create_task(self._keep_reading())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._pool is not None:
+            self._pool.terminate()
 
     async def authenticate(self, authorization: str | None, scope: str) -> Key:
         """Give the key of an `Authorization: Bearer` header, or raise what to answer."""
+        if self._pool is None:
+            raise KeysUnknownError
         kind, _, secret = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not secret:
             raise UnauthorizedError("send the API key in the header: Authorization: Bearer KEY")
         digest = secret_hash(secret.strip())
-        key = self._keys.get(digest)
-        if key is None and time.monotonic() - self._read_at > 0.2:
-            await self._read()
-            key = self._keys.get(digest)
+        key = self._keys.get(digest) or await self._made_just_now(digest, self._pool)
         if key is None or not key.in_force(datetime.now(UTC)):
             raise UnauthorizedError("this API key is unknown, expired or revoked")
         if scope not in key.scopes:
             raise ForbiddenError(f"API key {key.id} lacks the scope {scope}")
         return key
 
+    async def _made_just_now(self, digest: bytes, pool: Pool) -> Key | None:
+        """Look again for an unknown key, but not so often that strangers could load Postgres."""
+        if time.monotonic() - self._read_at > _LOOK_AGAIN_SECONDS:
+            with contextlib.suppress(*TRANSIENT):
+                await self._read(pool)
+        return self._keys.get(digest)
+
     async def _keep_reading(self) -> None:
         while True:
-            await asyncio.sleep(REFRESH_SECONDS)
             try:
-                await self._read()
-            except TRANSIENT:
-                # The last known keys stay in force until the database is back.
-                continue
+                pool = self._pool or await open_pool(self._settings, self._role, size=2)
+                await self._read(pool)
+                self._pool = pool
+            except TRANSIENT as error:
+                log.warning("waiting for Postgres to read the keys", error=type(error).__name__)
+            except asyncpg.UndefinedTableError:
+                log.warning("the database is not migrated; run: tallybook migrate")
+            await asyncio.sleep(REFRESH_SECONDS if self._pool is not None else _RETRY_SECONDS)
 
-    async def _read(self) -> None:
+    async def _read(self, pool: Pool) -> None:
         async with self._reading:
-            rows = await self._pool.fetch(
+            rows = await pool.fetch(
                 "SELECT id, secret_sha256, source, customers, scopes, expires_at"
                 " FROM api_keys WHERE revoked_at IS NULL"
             )
@@ -140,5 +176,5 @@ class RequireScope:
     async def __call__(self, authorization: Annotated[str | None, Header()] = None) -> Key:
         """Authenticate the request."""
         if self.ring is None:
-            raise UnauthorizedError("this service is still starting; try again in a moment")
+            raise KeysUnknownError
         return await self.ring.authenticate(authorization, self.scope)

@@ -2,13 +2,17 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.database import Role, open_engine
+from shared.settings import Settings
 
 T = TypeVar("T")
 
@@ -48,4 +52,18 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(coroutine)
 
 
-__all__ = ["JsonOption", "as_json", "err", "out", "rows_table", "run", "show"]
+def run_in_session(role: Role, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    """Run a command's work on a database session in the role of a service."""
+
+    async def opened() -> T:
+        engine = open_engine(Settings(), role)
+        try:
+            async with AsyncSession(engine, expire_on_commit=False) as session:
+                return await work(session)
+        finally:
+            await engine.dispose()
+
+    return run(opened())
+
+
+__all__ = ["JsonOption", "as_json", "err", "out", "rows_table", "run", "run_in_session", "show"]

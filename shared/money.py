@@ -6,6 +6,8 @@ line rounds them, once, to an integer of the currency's minor unit (invariant I6
 
 from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation
 
+from shared.errors import InvalidInputError
+
 EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, DivisionByZero])
 """Arithmetic that raises `decimal.Inexact` instead of losing a digit."""
 
@@ -22,8 +24,10 @@ MINOR_UNITS = {
 """Decimal places of each currency's minor unit (ISO 4217)."""
 
 
-class UnknownCurrencyError(ValueError):
+class UnknownCurrencyError(InvalidInputError, ValueError):
     """A currency code that Tallybook has no minor unit for."""
+
+    code = "unknown_currency"
 
     def __init__(self, currency: str) -> None:
         self.currency = currency
@@ -51,7 +55,7 @@ def round_to_minor(amount: Decimal, currency: str) -> int:
 
 def from_minor(minor: int, currency: str) -> Decimal:
     """Give the amount in major units that `minor` whole minor units are worth."""
-    return Decimal(minor).scaleb(-minor_unit_places(currency))
+    return EXACT.scaleb(Decimal(minor), -minor_unit_places(currency))
 
 
 def prorate(amount: Decimal, part: int, whole: int) -> Decimal:

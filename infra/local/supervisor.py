@@ -25,6 +25,7 @@ Ready = Callable[[], Awaitable[bool]]
 
 _GRACE_SECONDS = 20.0
 _LAST_LINES = 8
+_RESTARTS_A_MINUTE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +157,25 @@ class Supervisor:
         for name in reversed(list(self._children)):
             await self.stop(name)
 
-    async def watch(self) -> None:
-        """Return never, but raise `ChildDiedError` when a child ends by itself."""
+    async def watch(self, on_restart: Callable[[str], None] = lambda _text: None) -> None:
+        """Start again what ends by itself; return never.
+
+        Raises `ChildDiedError` when a child keeps ending, or does not become ready again.
+        """
+        restarts: dict[str, list[float]] = {}
         while True:
             for name, child in list(self._children.items()):
                 status = child.process.returncode
-                if status is not None and not self._stopping:
+                if status is None or self._stopping:
+                    continue
+                recent = [at for at in restarts.get(name, []) if at > time.monotonic() - 60]
+                if len(recent) >= _RESTARTS_A_MINUTE:
                     raise ChildDiedError(name, status, child.log, _tail(child.log))
+                restarts[name] = [*recent, time.monotonic()]
+                _signal_group(child.process.pid)
+                on_restart(f"{name} ended with status {status}; starting it again")
+                await self.start(child.program)
+                on_restart(f"{name} is up again")
             await asyncio.sleep(0.2)
 
     def _note_pids(self) -> None:

@@ -12,12 +12,12 @@ from starlette.types import Receive, Scope, Send
 from services.ingest.log_writer import LogWriter
 from services.ingest.verdicts import Decision, decide
 from shared.api_keys import SEND_EVENTS, KeyRing
-from shared.database import TRANSIENT, open_pool
 from shared.errors import TallybookError
 from shared.events import TimeLimits
 from shared.problems import MEDIA_TYPE, problem, problem_of
+from shared.secrets_guard import may_hold_secret
 from shared.settings import Settings
-from shared.web import ServiceApp, make_api, running, serve, wait_until
+from shared.web import ServiceApp, make_api, serve
 
 ONE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -40,10 +40,10 @@ class RequestError(TallybookError):
 class EventsRoute:
     """`POST /v1/events`: reads, decides, writes to the log, answers."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, keys: KeyRing) -> None:
         self._settings = settings
+        self._keys = keys
         self._limits = TimeLimits(settings.max_event_age_days, settings.max_event_skew_seconds)
-        self.keys: KeyRing | None = None
         self.log = LogWriter(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,10 +64,8 @@ class EventsRoute:
         if scope["method"] != "POST":
             raise RequestError(405, "method_not_allowed", "send events with POST")
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        if self.keys is None:
-            raise RequestError(503, "starting", "ingest is starting; send the request again")
         authorization = headers.get(b"authorization", b"").decode("latin-1")
-        key = await self.keys.authenticate(authorization, SEND_EVENTS)
+        key = await self._keys.authenticate(authorization, SEND_EVENTS)
         kind = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower().decode("latin-1")
         if kind not in (ONE, BATCH):
             raise RequestError(
@@ -75,7 +73,8 @@ class EventsRoute:
             )
         body = await self._read_body(headers, receive)
         raws = self._split(body) if kind == BATCH else [body]
-        decision = decide(raws, key, self._limits, datetime.now(UTC))
+        now, suspect = datetime.now(UTC), may_hold_secret(body)
+        decision = decide(raws, key, self._limits, now, suspect=suspect)
         if decision.records:
             await self.log.write(decision.records)
         _count(decision)
@@ -153,38 +152,21 @@ class LogBroker(KafkaBroker):
 
 def make_app(settings: Settings) -> ServiceApp:
     """Make ingest's app; it starts to answer at once and says what it still waits for."""
-    route = EventsRoute(settings)
+    keys = KeyRing(settings, "tallybook_ingest")
+    route = EventsRoute(settings, keys)
 
     async def readiness() -> Sequence[str]:
-        waiting = [] if route.keys is not None else ["postgres"]
+        waiting = [] if keys.ready else ["postgres"]
         return waiting if route.log.ready else [*waiting, "kafka"]
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with running(_open_keys(route, settings)):
+        async with keys:
             yield
-        if route.keys is not None:
-            await route.keys.close()
 
     api = make_api("Tallybook ingest", "Takes execution events in.", readiness)
     broker = LogBroker(route.log, settings)
     return ServiceApp(broker, api=api, routes=[("/v1/events", route)], lifespan=lifespan)
-
-
-async def _open_keys(route: EventsRoute, settings: Settings) -> None:
-    """Read the API keys as soon as Postgres answers."""
-
-    async def attempt() -> bool:
-        try:
-            pool = await open_pool(settings, "tallybook_ingest", size=2)
-            ring = KeyRing(pool)
-            await ring.open()
-        except TRANSIENT:
-            return False
-        route.keys = ring
-        return True
-
-    await wait_until(attempt)
 
 
 async def main(settings: Settings) -> None:

@@ -9,11 +9,13 @@ import structlog
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
+from services.rater import routes
 from services.rater.consumer import UsageConsumer
 from services.rater.months import open_months
 from services.rater.rating import Rating
 from services.rater.waiting import rate_waiting
-from shared.database import TRANSIENT, Pool, open_pool
+from shared.api_keys import KeyRing
+from shared.database import TRANSIENT, Pool, open_engine, open_pool
 from shared.events import TimeLimits
 from shared.settings import Settings
 from shared.web import ServiceApp, make_api, running, serve, wait_until
@@ -76,19 +78,25 @@ def make_app(settings: Settings) -> ServiceApp:
         waiting = [] if broker.pool is not None else ["postgres"]
         return waiting if broker.reached and broker.consumer.assigned else [*waiting, "kafka"]
 
+    api = make_api("Tallybook rater", "Turns events into line items.", readiness)
+    api.include_router(routes.router)
+    api.state.settings = settings
+    api.state.engine = open_engine(settings, "tallybook_rater")
+
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with running(_duties(broker)):
+        async with running(_duties(broker)), KeyRing(settings, "tallybook_rater") as ring:
+            routes.require_finance.ring = ring
             yield
+        await api.state.engine.dispose()
         if broker.pool is not None:
             broker.pool.terminate()
 
-    api = make_api("Tallybook rater", "Turns events into line items.", readiness)
     return ServiceApp(broker, api=api, lifespan=lifespan)
 
 
 async def _duties(broker: PatientBroker) -> None:
-    """Every second: open the months that contracts entered, and rate what waited."""
+    """Every second: open months, rate what waited, pass the markers at the log's end."""
     while True:
         await asyncio.sleep(_DUTY_SECONDS)
         if broker.pool is None:
@@ -96,6 +104,7 @@ async def _duties(broker: PatientBroker) -> None:
         try:
             opened = await open_months(broker.pool, datetime.now(UTC))
             rated = await rate_waiting(broker.pool)
+            await broker.consumer.pass_gaps()
         except TRANSIENT as error:
             log.warning("waiting for Postgres", error=type(error).__name__)
             continue

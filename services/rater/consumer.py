@@ -19,6 +19,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
+from services.rater.gaps import end_of_gap, move_past_gap
 from services.rater.ledger import FencedError
 from services.rater.rating import Rating
 from shared.database import TRANSIENT, Pool
@@ -26,7 +27,6 @@ from shared.settings import Settings
 
 log = structlog.get_logger("tallybook.rater")
 
-GROUP = "tallybook-rater"
 _FETCH_BYTES = 4_000_000
 
 
@@ -34,21 +34,21 @@ class Positions:
     """Where each assigned partition stands, as Postgres says; the listener keeps it so."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self.pool = pool
         self.next: dict[tuple[str, int], int] = {}
         self._confirmed_gaps: dict[tuple[str, int], int] = {}
 
     async def look_up(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Read the partitions' offsets; those that are new start at the log's `first`."""
         for partition, offset in first.items():
-            await self._pool.execute(
+            await self.pool.execute(
                 "INSERT INTO offsets (topic, partition, next) VALUES ($1, $2, $3)"
                 " ON CONFLICT DO NOTHING",
                 partition.topic,
                 partition.partition,
                 offset,
             )
-        rows = await self._pool.fetch("SELECT topic, partition, next FROM offsets")
+        rows = await self.pool.fetch("SELECT topic, partition, next FROM offsets")
         known = {(row["topic"], row["partition"]): row["next"] for row in rows}
         return {partition: known[partition.topic, partition.partition] for partition in first}
 
@@ -93,9 +93,11 @@ class UsageConsumer:
         self._rating: Rating | None = None
         self._positions: Positions | None = None
         self._seeking: set[asyncio.Task[None]] = set()
+        self._behind: dict[TopicPartition, int] = {}
         self._subscriber: Any = broker.subscriber(
             settings.usage_topic,
-            group_id=GROUP,
+            # A group for each topic: installations that share a Kafka keep out of each other's.
+            group_id=f"tallybook-rater.{settings.usage_topic}",
             group_instance_id=settings.rater_instance,
             batch=True,
             max_records=settings.rater_batch_records,
@@ -164,6 +166,40 @@ class UsageConsumer:
             consumer.seek(partition, offset)
             self.positions.next[partition.topic, partition.partition] = offset
             consumer.resume(partition)
+
+    async def pass_gaps(self) -> None:
+        """Take the books past the markers at the end of a log; call it every second or so.
+
+        A partition is looked at when it stood behind the log's end, at the same offset, at the
+        call before too. Another reader must then find that no record is there; where one came
+        in the meantime, the compare-and-set refuses the move.
+        """
+        behind = self._partitions_behind()
+        for partition, offset in behind.items():
+            if self._behind.get(partition) != offset:
+                continue
+            try:
+                end = await end_of_gap(self._settings, partition, offset)
+            except KafkaError as error:
+                log.warning("waiting for Kafka", error=type(error).__name__)
+                return
+            if end is not None and await move_past_gap(self.positions.pool, partition, offset, end):
+                self.start_from_books([partition])
+        self._behind = behind
+
+    def _partitions_behind(self) -> dict[TopicPartition, int]:
+        """Give the offsets of the partitions that stand before the end of the log."""
+        consumer: AIOKafkaConsumer | None = self._subscriber.consumer
+        if consumer is None or self._positions is None:
+            return {}
+        behind = {}
+        for place, offset in self._positions.next.items():
+            partition = TopicPartition(*place)
+            if partition in consumer.assignment():
+                end = consumer.highwater(partition)
+                if end is not None and end > offset:
+                    behind[partition] = offset
+        return behind
 
     async def _parse(self, records: tuple[ConsumerRecord, ...]) -> KafkaMessage:
         """Pass the records on as they are: FastStream's own parsing costs more than rating."""

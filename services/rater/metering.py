@@ -14,9 +14,13 @@ from shared.events import InvalidEventError
 from shared.money import EXACT
 
 ZERO = Decimal(0)
+_LONGEST_VALUE = 256
+"""Characters of a dimension's value; running totals are kept by it, in an index."""
+
+_MOST_REMEMBERED = 10_000
 
 
-class Meter(msgspec.Struct, frozen=True):
+class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which events of a type count, and what of them is added up.
 
     `filter` names properties of the data and the values they must have. `count` adds one an
@@ -49,37 +53,74 @@ class EventTypeMeters:
         names = {name for meter in meters.values() for name in (*meter.filter, *meter.dimensions)}
         self._group_names = tuple(sorted(names))
         self._sum_names = tuple(sorted({m.property for m in meters.values() if m.property}))
+        self._plain_groups: set[tuple[str | None, ...]] = set()
+        self._dimensions = {name for meter in meters.values() for name in meter.dimensions}
 
-    def read(self, data: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[int | Decimal, ...]]:
+    def read(
+        self, data: Mapping[str, Any]
+    ) -> tuple[tuple[str | None, ...], tuple[int | Decimal, ...]]:
         """Give what an event is grouped by, and the values that its meters add up.
 
-        Raises `InvalidEventError` where a value that would be added up is no number.
+        Raises `InvalidEventError` where a value that would be added up is no number, and where
+        one that it would be grouped by is no plain value or too long.
         """
-        group = tuple([data.get(name) for name in self._group_names])
-        values = tuple([data.get(name, 0) for name in self._sum_names])
+        get = data.get
+        group = tuple(map(get, self._group_names))
+        try:
+            known = group in self._plain_groups
+        except TypeError:  # it holds a dict or a list
+            known = False
+        if not known:
+            group = self._plain_group(group)
+        values = tuple([get(name, 0) for name in self._sum_names])
+        for value in values:
+            if type(value) is not int and type(value) is not Decimal:
+                self._refuse_values(values)
+        return group, values
+
+    def _plain_group(self, group: tuple[Any, ...]) -> tuple[str | None, ...]:
+        """Write what an event is grouped by as text; remember what needed no writing.
+
+        A batch has many events and few groups. Only texts are remembered: 1 and true are
+        equal to Python, but a text equals nothing but itself.
+        """
+        plain = tuple(map(self._group_value, self._group_names, group))
+        if plain == group and all(value is None or type(value) is str for value in group):
+            if len(self._plain_groups) >= _MOST_REMEMBERED:
+                self._plain_groups.clear()
+            self._plain_groups.add(plain)
+        return plain
+
+    def _refuse_values(self, values: tuple[Any, ...]) -> None:
         for name, value in zip(self._sum_names, values, strict=True):
             if type(value) is not int and type(value) is not Decimal:
                 raise InvalidEventError("invalid_data", "must be a number", f"/data/{name}")
-        for name, value in zip(self._group_names, group, strict=True):
-            if type(value) is dict or type(value) is list:
-                raise InvalidEventError("invalid_data", "must be a plain value", f"/data/{name}")
-        return group, values
+
+    def _group_value(self, name: str, value: object) -> str | None:
+        """Write a value as text: 1, 1.0 and true are equal to Python, and must not be one."""
+        if type(value) is dict or type(value) is list:
+            raise InvalidEventError("invalid_data", "must be a plain value", f"/data/{name}")
+        text = value if value is None or type(value) is str else _text(value)
+        if text is not None and len(text) > _LONGEST_VALUE and name in self._dimensions:
+            detail = f"has more than {_LONGEST_VALUE} characters"
+            raise InvalidEventError("invalid_data", detail, f"/data/{name}")
+        return text
 
     def quantities(
-        self, group: tuple[Any, ...], count: int, sums: Iterable[Decimal]
+        self, group: tuple[str | None, ...], count: int, sums: Iterable[Decimal]
     ) -> Iterable[tuple[str, str, str, Decimal]]:
         """Give (meter, dimension, value, quantity) for all events of one group together."""
         properties = dict(zip(self._group_names, group, strict=True))
         sum_of = dict(zip(self._sum_names, sums, strict=True))
         for code, meter in self._meters.items():
-            if any(_text(properties[name]) != value for name, value in meter.filter.items()):
+            if any(properties[name] != value for name, value in meter.filter.items()):
                 continue
             counts = meter.aggregate == "count" or meter.property is None
             quantity = Decimal(count) if counts else sum_of[meter.property or ""]
             yield code, "", "", quantity
             for name in meter.dimensions:
-                if properties[name] is not None:
-                    yield code, name, _text(properties[name]), quantity
+                if (value := properties[name]) is not None:
+                    yield code, name, value, quantity
 
 
 class UsageTally:
@@ -93,7 +134,7 @@ class UsageTally:
         contract_id: str,
         usage_period: str,
         meters: EventTypeMeters,
-        group: tuple[Any, ...],
+        group: tuple[str | None, ...],
         values: tuple[int | Decimal, ...],
     ) -> None:
         """Count one event in."""
@@ -104,7 +145,7 @@ class UsageTally:
             return
         gathered[0] += 1
         for position, value in enumerate(values, 1):
-            if type(value) is int:
+            if type(value) is int and type(gathered[position]) is int:
                 gathered[position] += value
             else:
                 gathered[position] = EXACT.add(gathered[position], value)
@@ -127,6 +168,8 @@ def _text(value: object) -> str:
         return "true"
     if value is False:
         return "false"
+    if isinstance(value, Decimal):
+        return f"{value or abs(value):f}"
     return str(value)
 
 

@@ -15,7 +15,7 @@ from shared.events import (
     read_data,
     read_event,
 )
-from shared.secrets_guard import holds_secret
+from shared.secrets_guard import holds_secret, may_hold_secret
 
 
 class Record(Protocol):
@@ -27,7 +27,7 @@ class Record(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class StoredEvent(NamedTuple):
@@ -44,7 +44,7 @@ class StoredEvent(NamedTuple):
     offset: int
     received_at: datetime
     meters: EventTypeMeters | None
-    group: tuple[object, ...]
+    group: tuple[str | None, ...]
     values: tuple[int | Decimal, ...]
 
     @property
@@ -88,9 +88,13 @@ class PartitionCount:
 
 @dataclass(slots=True)
 class Batch:
-    """A batch of records, read; duplicates within it are already sorted out."""
+    """A batch of records, read: each is in one of the lists.
+
+    `duplicates` and `conflicts` repeat the source and id of an event that came before them.
+    """
 
     events: list[StoredEvent] = field(default_factory=list)
+    duplicates: list[StoredEvent] = field(default_factory=list)
     conflicts: list[StoredEvent] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     counts: dict[tuple[str, int], PartitionCount] = field(default_factory=dict)
@@ -98,26 +102,35 @@ class Batch:
     def drop(self, known: dict[tuple[str, str], bytes], topic: str) -> None:
         """Take out the events that the database holds already (name to content digest).
 
-        Those with equal content are duplicates, the others conflicts (I3).
+        Those with equal content are duplicates, the others conflicts (I3). Repeats within the
+        batch are judged anew by what the database holds, as if each had come alone.
         """
-        fresh: list[StoredEvent] = []
-        for event in self.events:
-            digest = known.get(event.name)
-            if digest is None:
-                fresh.append(event)
-            elif digest == event.digest:
-                self.counts[topic, event.partition].duplicates += 1
-            else:
-                self.counts[topic, event.partition].conflicts += 1
-                self.conflicts.append(event)
-        self.events = fresh
+        repeats = [*self.events, *self.duplicates, *self.conflicts]
+        self.events, self.duplicates, self.conflicts = (
+            [event for event in events if event.name not in known]
+            for events in (self.events, self.duplicates, self.conflicts)
+        )
+        for event in repeats:
+            if event.name in known:
+                same = known[event.name] == event.digest
+                (self.duplicates if same else self.conflicts).append(event)
+        self._count_repeats(topic)
+
+    def _count_repeats(self, topic: str) -> None:
+        for count in self.counts.values():
+            count.duplicates = count.conflicts = 0
+        for event in self.duplicates:
+            self.counts[topic, event.partition].duplicates += 1
+        for event in self.conflicts:
+            self.counts[topic, event.partition].conflicts += 1
 
 
 def read_records(
-    records: Iterable[Record], meters: dict[str, EventTypeMeters], limits: TimeLimits
+    records: Sequence[Record], meters: dict[str, EventTypeMeters], limits: TimeLimits
 ) -> Batch:
     """Read a batch of records; `limits` bound an event's time by when the log received it."""
     batch = Batch()
+    suspect = may_hold_secret(b"\n".join([record.value or b"" for record in records]))
     seen: dict[tuple[str, str], bytes] = {}
     moments: dict[int, datetime] = {}
     for record in records:
@@ -133,7 +146,7 @@ def read_records(
             received_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
             moments[record.timestamp] = received_at
         try:
-            event = _read_record(record, received_at, meters, limits)
+            event = _read_record(record, received_at, meters, limits, suspect=suspect)
         except InvalidEventError as error:
             count.dead_letters += 1
             batch.dead_letters.append(_dead_letter(record, received_at, error))
@@ -143,6 +156,7 @@ def read_records(
             batch.events.append(event)
         elif digest == event.digest:
             count.duplicates += 1
+            batch.duplicates.append(event)
         else:
             count.conflicts += 1
             batch.conflicts.append(event)
@@ -154,10 +168,12 @@ def _read_record(
     received_at: datetime,
     meters: dict[str, EventTypeMeters],
     limits: TimeLimits,
+    *,
+    suspect: bool,
 ) -> StoredEvent:
     if record.value is None:
         raise InvalidEventError("invalid_json", "the record has no value")
-    event = read_event(record.value)
+    event = read_event(record.value, suspect=suspect)
     limits.check(event.time, received_at)
     data = read_data(event)
     canonical = canonical_data(data)
@@ -183,9 +199,13 @@ def _read_record(
 def _dead_letter(record: Record, received_at: datetime, error: InvalidEventError) -> DeadLetter:
     """Keep the record as it is, unless it holds a secret, of which nothing is kept."""
     key = record.key or b""
-    headers = [[name, value.decode("utf-8", "replace")] for name, value in record.headers]
+    headers = [
+        [_storable(name), _storable((value or b"").decode("utf-8", "replace"))]
+        for name, value in record.headers
+    ]
     secret = (
         error.code == "secret_in_payload"
+        or holds_secret(record.value or b"")
         or holds_secret(key)
         or holds_secret(str(headers).encode())
     )
@@ -198,6 +218,11 @@ def _dead_letter(record: Record, received_at: datetime, error: InvalidEventError
         None if secret else record.value,
         [] if secret else headers,
         error.code,
-        error.detail,
+        _storable(error.detail),
         error.pointer,
     )
+
+
+def _storable(text: str) -> str:
+    """Write a NUL, which Postgres has no place for in a text, as a replacement character."""
+    return text.replace("\0", "\ufffd")

@@ -96,12 +96,16 @@ class StripeCustomer(SQLModel, table=True):
 
 
 class StripeIntent(SQLModel, table=True):
-    """A call that changes Stripe, written down before it was first sent."""
+    """A call that changes Stripe, written down before it was first sent.
+
+    `refused_at` is set once Stripe has answered it with an error that it would repeat.
+    """
 
     __tablename__ = "stripe_intents"
 
-    subject: str = Field(primary_key=True)
-    step: str = Field(primary_key=True)
-    idempotency_key: str
+    idempotency_key: str = Field(primary_key=True)
+    subject: str
+    step: str
     params_sha256: str
     first_sent_at: Moment
+    refused_at: OptionalMoment = None

@@ -324,14 +324,17 @@ CREATE TABLE stripe_customers (
 );
 
 CREATE TABLE stripe_intents (
+    idempotency_key text PRIMARY KEY,
     subject text NOT NULL,
     step text NOT NULL,
-    idempotency_key text NOT NULL,
     params_sha256 text NOT NULL,
     first_sent_at timestamptz NOT NULL,
-    PRIMARY KEY (subject, step)
+    refused_at timestamptz
 );
 COMMENT ON TABLE stripe_intents IS 'written before each call that changes Stripe (write-ahead)';
+COMMENT ON COLUMN stripe_intents.refused_at IS
+    'Stripe answered with an error, which it repeats for this key: the next try takes another';
+CREATE INDEX stripe_intents_subject ON stripe_intents (subject, step);
 
 -- everyone -----------------------------------------------------------------------------------
 
@@ -351,7 +354,6 @@ CREATE TRIGGER audit_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON 
 
 GRANT SELECT ON ALL TABLES IN SCHEMA public
     TO tallybook_ingest, tallybook_rater, tallybook_invoicer;
-REVOKE SELECT ON api_keys FROM tallybook_rater;
 GRANT INSERT ON audit_entries TO tallybook_ingest, tallybook_rater, tallybook_invoicer;
 
 GRANT INSERT, UPDATE ON api_keys TO tallybook_ingest;

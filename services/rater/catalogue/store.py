@@ -1,6 +1,7 @@
 """Applies a catalogue to the database: what is new is added, what is in force never changes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -69,6 +70,32 @@ async def apply(
         )
     await session.commit()
     return [change for change, _ in planned]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """Everything that catalogues have applied, every version of it."""
+
+    meters: Sequence[Meter]
+    plans: Sequence[PlanVersion]
+    schedules: Sequence[DiscountSchedule]
+    prices: Sequence[ModelPrice]
+
+
+async def in_force(session: AsyncSession) -> InForce:
+    """Read the catalogue as it stands in the database."""
+    meters = await session.execute(select(Meter).order_by(Meter.code))
+    plans = await session.execute(select(PlanVersion).order_by(PlanVersion.id))
+    schedules = await session.execute(select(DiscountSchedule).order_by(DiscountSchedule.id))
+    prices = await session.execute(
+        select(ModelPrice).order_by(ModelPrice.model, col(ModelPrice.effective_from))
+    )
+    return InForce(
+        meters.scalars().all(),
+        plans.scalars().all(),
+        schedules.scalars().all(),
+        prices.scalars().all(),
+    )
 
 
 def _plain_row(row: _Row) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What a plan says of a charge. Pure values, read from the catalogue's JSON."""
+"""What a plan says of a charge. Pure values, read from the catalogue's JSON.
+
+A field that is not known is refused, never ignored: it could be a fee with a typing error.
+"""
 
 from decimal import Decimal
 
@@ -7,7 +10,7 @@ import msgspec
 ZERO = Decimal(0)
 
 
-class Tier(msgspec.Struct, frozen=True):
+class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Units up to and including `up_to` (None: without end) cost `unit_price` each.
 
     `flat_fee` is due once any part of a unit falls in the tier; the first tier's always.
@@ -18,7 +21,9 @@ class Tier(msgspec.Struct, frozen=True):
     flat_fee: Decimal = ZERO
 
 
-class UnitCharge(msgspec.Struct, frozen=True, tag="unit", tag_field="model"):
+class UnitCharge(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="unit", tag_field="model"
+):
     """Every unit costs the same; `components` says what the price is made of."""
 
     code: str
@@ -27,7 +32,9 @@ class UnitCharge(msgspec.Struct, frozen=True, tag="unit", tag_field="model"):
     components: dict[str, Decimal] = {}
 
 
-class GraduatedCharge(msgspec.Struct, frozen=True, tag="graduated", tag_field="model"):
+class GraduatedCharge(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="graduated", tag_field="model"
+):
     """Each unit costs what the tier says in which it falls."""
 
     code: str
@@ -35,7 +42,9 @@ class GraduatedCharge(msgspec.Struct, frozen=True, tag="graduated", tag_field="m
     tiers: list[Tier]
 
 
-class RecurringCharge(msgspec.Struct, frozen=True, tag="recurring", tag_field="model"):
+class RecurringCharge(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="recurring", tag_field="model"
+):
     """A fee for each month, prorated by the days that a contract covers."""
 
     code: str

@@ -16,7 +16,7 @@ from shared.money import EXACT
 _HUNDRED = Decimal(100)
 
 
-class DiscountTier(msgspec.Struct, frozen=True):
+class DiscountTier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Units up to and including `up_to` (None: without end) are `percent_off` cheaper."""
 
     up_to: Decimal | None

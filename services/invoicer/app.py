@@ -1,0 +1,64 @@
+"""The invoicer as an ASGI app: its HTTP interface, and the runs it sends in the background."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from faststream.kafka import KafkaBroker
+
+from services.invoicer import routes
+from services.invoicer.sending import Sender
+from services.invoicer.stripe_gateway import StripeGateway
+from services.invoicer.under_way import SendingUnderWay
+from shared.api_keys import KeyRing
+from shared.database import open_engine
+from shared.settings import Settings
+from shared.web import ServiceApp, make_api, serve
+
+
+class NoSubscriber(KafkaBroker):
+    """The app's broker: the invoicer consumes nothing, and asks Kafka only while it closes."""
+
+    async def start(self) -> None:
+        """Do nothing: there is nothing to consume."""
+
+    async def stop(self, *_: object) -> None:
+        """Do nothing: nothing was started."""
+
+
+def make_app(settings: Settings) -> ServiceApp:
+    """Make the invoicer's app; it answers at once and says what it still waits for."""
+    keys = KeyRing(settings, "tallybook_invoicer")
+
+    async def readiness() -> Sequence[str]:
+        return [] if keys.ready else ["postgres"]
+
+    api = make_api("Tallybook invoicer", "Closes months, makes invoices, reconciles.", readiness)
+    api.include_router(routes.router)
+    api.state.settings = settings
+    api.state.engine = open_engine(settings, "tallybook_invoicer")
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        try:
+            async with keys, StripeGateway(settings) as gateway:
+                sender = Sender(
+                    api.state.engine,
+                    gateway,
+                    workers=settings.invoicer_workers,
+                    days_until_due=settings.days_until_due,
+                )
+                async with SendingUnderWay(sender) as under_way:
+                    api.state.gateway = gateway
+                    api.state.under_way = under_way
+                    routes.require_finance.ring = keys
+                    yield
+        finally:
+            await api.state.engine.dispose()
+
+    broker = NoSubscriber(settings.kafka_bootstrap_servers.split(","), logger=None)
+    return ServiceApp(broker, api=api, lifespan=lifespan)
+
+
+async def main(settings: Settings) -> None:
+    """Serve until told to stop."""
+    await serve(make_app(settings), host=settings.host, port=settings.invoicer_port)

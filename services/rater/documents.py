@@ -1,0 +1,99 @@
+"""The JSON of what the rater tells: the same over HTTP and from commands."""
+
+from typing import Any
+
+from services.rater.catalogue.store import Change, InForce
+from shared.moments import format_moment
+from shared.money import plain
+from shared.tables.rater import Contract, Customer, DeadLetter
+
+Document = dict[str, Any]
+
+
+def customer_document(customer: Customer) -> Document:
+    """Describe a customer."""
+    return {
+        "id": customer.id,
+        "name": customer.name,
+        "email": customer.email,
+        "currency": customer.currency,
+        "created_at": format_moment(customer.created_at),
+    }
+
+
+def contract_document(contract: Contract) -> Document:
+    """Describe a contract; its range is half-open, `ends_at` null where it has no end."""
+    return {
+        "id": contract.id,
+        "customer": contract.customer_id,
+        "plan": contract.plan_version_id,
+        "discount": contract.discount_schedule_id,
+        "starts_at": format_moment(contract.starts_at),
+        "ends_at": format_moment(contract.ends_at),
+        "created_at": format_moment(contract.created_at),
+    }
+
+
+def changes_document(changes: list[Change]) -> Document:
+    """Describe what applying a catalogue does or would do."""
+    return {
+        "changes": [
+            {
+                "kind": change.kind,
+                "name": change.name,
+                "what": change.what,
+                "contracts": change.contracts,
+                "detail": change.detail or None,
+            }
+            for change in changes
+        ]
+    }
+
+
+def catalogue_document(catalogue: InForce) -> Document:
+    """Describe the catalogue in force, every version of it."""
+    return {
+        "meters": [{"code": one.code, **one.definition} for one in catalogue.meters],
+        "plans": [
+            {"id": one.id, "plan": one.plan, "version": one.version, **one.definition}
+            for one in catalogue.plans
+        ],
+        "discount_schedules": [
+            {"id": one.id, "schedule": one.schedule, "version": one.version, **one.definition}
+            for one in catalogue.schedules
+        ],
+        "models": [
+            {
+                "model": one.model,
+                "from": format_moment(one.effective_from),
+                "currency": one.currency,
+                "input_per_million": plain(one.input_per_million),
+                "output_per_million": plain(one.output_per_million),
+            }
+            for one in catalogue.prices
+        ],
+    }
+
+
+def dead_letter_document(letter: DeadLetter, *, whole: bool = False) -> Document:
+    """Describe a dead letter; `whole` adds the record itself, where it was kept."""
+    document: Document = {
+        "id": letter.id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.log_offset,
+        "received_at": format_moment(letter.received_at),
+        "code": letter.code,
+        "detail": letter.detail,
+        "pointer": letter.pointer,
+        "state": letter.state,
+    }
+    if whole:
+        document["key"] = _text(letter.key)
+        document["headers"] = letter.headers
+        document["payload"] = _text(letter.payload)
+    return document
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode("utf-8", "backslashreplace")

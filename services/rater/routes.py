@@ -1,0 +1,196 @@
+"""The rater's HTTP interface: catalogue, customers, contracts, and what was set aside.
+
+Every route takes a key with the scope `finance`; who did an act is the key that asked for it.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from services.rater import contracts, documents, set_aside
+from services.rater.catalogue import store
+from services.rater.catalogue.document import read_catalogue
+from services.rater.progress import read_progress
+from shared.api_keys import FINANCE, Key, RequireScope
+
+require_finance = RequireScope(FINANCE)
+Finance = Annotated[Key, Depends(require_finance)]
+router = APIRouter(prefix="/v1", tags=["rater"])
+
+
+async def open_session(request: Request) -> AsyncIterator[AsyncSession]:
+    """Open a session of the rater's role for one request."""
+    engine: AsyncEngine = request.app.state.engine
+    async with AsyncSession(engine, expire_on_commit=False) as session:
+        yield session
+
+
+Session = Annotated[AsyncSession, Depends(open_session)]
+CatalogueText = Annotated[str, Body(media_type="application/yaml", description="a catalogue file")]
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewCustomer(_Input):
+    """A customer to add."""
+
+    id: str = Field(description="the subject of the customer's events")
+    name: str
+    email: str
+    currency: str = "USD"
+
+
+class NewContract(_Input):
+    """A contract to start."""
+
+    plan: str = Field(description="`plan`, in its newest version, or `plan@version`")
+    starts_at: AwareDatetime = Field(alias="from")
+    discount: str | None = Field(None, description="a discount schedule of the catalogue")
+
+
+class Switch(_Input):
+    """A change to another plan."""
+
+    plan: str = Field(description="`plan`, in its newest version, or `plan@version`")
+    at: AwareDatetime = Field(description="the first moment on the new plan")
+    discount: str | None = None
+
+
+class End(_Input):
+    """The end of a contract."""
+
+    at: AwareDatetime = Field(description="the first moment without a contract")
+
+
+def _actor(key: Key) -> str:
+    return f"key:{key.id}"
+
+
+@router.get("/catalogue")
+async def show_catalogue(_key: Finance, session: Session) -> dict[str, Any]:
+    """Give all meters, plans, discount schedules and model prices, every version."""
+    return documents.catalogue_document(await store.in_force(session))
+
+
+@router.post("/catalogue/check")
+async def check_catalogue(_key: Finance, session: Session, text: CatalogueText) -> dict[str, Any]:
+    """Tell what applying a catalogue would change; nothing is changed."""
+    catalogue = read_catalogue(text, name="catalogue")
+    return documents.changes_document(await store.check(session, catalogue, datetime.now(UTC)))
+
+
+@router.post("/catalogue")
+async def apply_catalogue(key: Finance, session: Session, text: CatalogueText) -> dict[str, Any]:
+    """Apply a catalogue as a whole; what is in force never changes."""
+    catalogue = read_catalogue(text, name="catalogue")
+    now = datetime.now(UTC)
+    changes = await store.apply(session, catalogue, actor=_actor(key), now=now)
+    return documents.changes_document(changes)
+
+
+@router.get("/customers")
+async def list_customers(_key: Finance, session: Session) -> dict[str, Any]:
+    """Give all customers by id."""
+    found = await contracts.list_customers(session)
+    return {"customers": [documents.customer_document(one) for one in found]}
+
+
+@router.post("/customers", status_code=201)
+async def add_customer(key: Finance, session: Session, new: NewCustomer) -> dict[str, Any]:
+    """Add a customer; adding the very same one again changes nothing."""
+    customer = await contracts.add_customer(
+        session,
+        customer_id=new.id,
+        name=new.name,
+        email=new.email,
+        currency=new.currency,
+        actor=_actor(key),
+        now=datetime.now(UTC),
+    )
+    return documents.customer_document(customer)
+
+
+@router.get("/customers/{customer_id}")
+async def show_customer(_key: Finance, session: Session, customer_id: str) -> dict[str, Any]:
+    """Give a customer with their contracts."""
+    customer = await contracts.get_customer(session, customer_id)
+    found = await contracts.list_contracts(session, customer_id)
+    document = documents.customer_document(customer)
+    return {**document, "contracts": [documents.contract_document(one) for one in found]}
+
+
+@router.post("/customers/{customer_id}/contracts", status_code=201)
+async def start_contract(
+    key: Finance, session: Session, customer_id: str, new: NewContract
+) -> dict[str, Any]:
+    """Put a customer on a plan from a moment on; events that waited for it are rated then."""
+    contract = await contracts.start_contract(
+        session,
+        customer_id=customer_id,
+        plan=new.plan,
+        starts_at=new.starts_at.astimezone(UTC),
+        discount=new.discount,
+        actor=_actor(key),
+        now=datetime.now(UTC),
+    )
+    return documents.contract_document(contract)
+
+
+@router.post("/customers/{customer_id}/contracts/switch", status_code=201)
+async def switch_contract(
+    key: Finance, session: Session, customer_id: str, switch: Switch
+) -> dict[str, Any]:
+    """End the contract in force at a moment and start another at that very moment."""
+    contract = await contracts.switch_contract(
+        session,
+        customer_id=customer_id,
+        plan=switch.plan,
+        at=switch.at.astimezone(UTC),
+        discount=switch.discount,
+        actor=_actor(key),
+        now=datetime.now(UTC),
+    )
+    return documents.contract_document(contract)
+
+
+@router.post("/customers/{customer_id}/contracts/end")
+async def end_contract(
+    key: Finance, session: Session, customer_id: str, end: End
+) -> dict[str, Any]:
+    """End the contract in force at a moment."""
+    contract = await contracts.end_contract(
+        session, customer_id=customer_id, at=end.at.astimezone(UTC), actor=_actor(key)
+    )
+    return documents.contract_document(contract)
+
+
+@router.get("/progress")
+async def show_progress(_key: Finance, session: Session, request: Request) -> dict[str, Any]:
+    """Tell what became of the log's records, and how many are still to be handled."""
+    return await read_progress(session, request.app.state.settings)
+
+
+@router.get("/events/waiting")
+async def waiting_events(_key: Finance, session: Session) -> dict[str, Any]:
+    """Give, by customer, the events that no contract covers yet."""
+    return {"waiting": await set_aside.waiting_events(session)}
+
+
+@router.get("/dead-letters")
+async def list_dead_letters(_key: Finance, session: Session) -> dict[str, Any]:
+    """Give the newest dead letters, at most 1,000."""
+    found = await set_aside.list_dead_letters(session)
+    return {"dead_letters": [documents.dead_letter_document(one) for one in found]}
+
+
+@router.get("/dead-letters/{letter_id}")
+async def show_dead_letter(_key: Finance, session: Session, letter_id: int) -> dict[str, Any]:
+    """Give a dead letter with the record as it was, where that holds no secret."""
+    letter = await set_aside.get_dead_letter(session, letter_id)
+    return documents.dead_letter_document(letter, whole=True)

@@ -1,0 +1,59 @@
+"""A Kafka of one test's own, to be taken away. I/O: a process.
+
+It is the embedded one whatever servers the other tests use: a shared Kafka cannot be frozen.
+"""
+
+import os
+import signal
+from pathlib import Path
+from types import TracebackType
+
+from infra.local import kafka
+from infra.local.supervisor import Supervisor
+from tests.integration.harness.ports import free_port
+
+
+class OwnKafka:
+    """Kafka on its own directory, not started yet; use it as an async context manager."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._supervisor = Supervisor(directory)
+        self._port = free_port()
+        self._controller_port = free_port()
+        self.address = f"127.0.0.1:{self._port}"
+
+    async def __aenter__(self) -> "OwnKafka":
+        await self._supervisor.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if "kafka" in self._supervisor.pids:
+            self.thaw()
+        await self._supervisor.__aexit__(kind, error, trace)
+
+    async def start(self) -> None:
+        """Start it, unless it runs, and wait until it answers."""
+        if "kafka" not in self._supervisor.pids:
+            program, _ = await kafka.prepare(self._directory, self._port, self._controller_port)
+            await self._supervisor.start(program)
+
+    async def stop(self) -> None:
+        """Stop it; what it holds is there again after the next start."""
+        await self._supervisor.stop("kafka")
+
+    def freeze(self) -> None:
+        """Let it answer nothing more, its connections open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        os.kill(self._supervisor.pids["kafka"], number)

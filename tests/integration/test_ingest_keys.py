@@ -1,0 +1,105 @@
+"""Who may send: keys in force, for their own sources and customers only."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.ingest.keys import revoke_key
+from shared.api_keys import READ_EVENTS
+from tests.integration.conftest import OpenWorld
+from tests.integration.harness.events import execution
+from tests.integration.harness.world import World
+
+
+@pytest.fixture(scope="module")
+async def world(new_world: OpenWorld) -> AsyncIterator[World]:
+    async with new_world() as made:
+        await made.start("ingest")
+        yield made
+
+
+async def _status(world: World, key: str) -> int:
+    return (await world.post(b"[]", key=key)).status_code
+
+
+@pytest.mark.parametrize("key", ["tbk_wrong", "x", "x" * 5000])
+async def test_a_wrong_key_is_refused(world: World, key: str) -> None:
+    response = await world.post(b"[]", key=key)
+    assert response.status_code == 401
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+async def test_no_key_is_refused(world: World) -> None:
+    url = f"{world.settings.ingest_url}/v1/events"
+    for headers in ({}, {"authorization": "Basic abc"}, {"authorization": "Bearer"}):
+        assert (await world.http.post(url, content=b"[]", headers=headers)).status_code == 401
+
+
+async def test_a_new_key_works_at_once(world: World) -> None:
+    await asyncio.sleep(0.3)  # ingest looks for an unknown key at most every 0.2 s
+    _, key = await world.create_key()
+    assert await _status(world, key) == 200
+
+
+async def test_a_key_stops_when_it_expires(world: World) -> None:
+    await asyncio.sleep(0.3)
+    expires_at = datetime.now(UTC) + timedelta(seconds=1.5)
+    _, key = await world.create_key(expires_at=expires_at)
+    assert await _status(world, key) == 200
+    await asyncio.sleep((expires_at - datetime.now(UTC)).total_seconds() + 0.05)
+    assert await _status(world, key) == 401
+
+
+async def test_a_revoked_key_stops_within_five_seconds(world: World) -> None:
+    await asyncio.sleep(0.3)
+    key_id, key = await world.create_key()
+    assert await _status(world, key) == 200
+    async with world.sessions("tallybook_ingest") as session:
+        await revoke_key(session, key_id, actor="tests", now=datetime.now(UTC))
+    revoked = time.monotonic()
+    while await _status(world, key) == 200:
+        assert time.monotonic() - revoked < 5, "the key still works after five seconds"
+        await asyncio.sleep(0.1)
+    assert await _status(world, key) == 401
+
+
+async def test_a_key_without_the_scope_is_refused(world: World) -> None:
+    await asyncio.sleep(0.3)
+    _, key = await world.create_key(scopes=[READ_EVENTS])
+    assert await _status(world, key) == 403
+    assert await _status(world, world.finance_key) == 403
+
+
+async def test_a_key_sends_only_for_its_source_and_customers(world: World) -> None:
+    await asyncio.sleep(0.3)
+    _, key = await world.create_key(source="agents/a", customers=["acme", "ada"])
+    when = world.period.start
+    events = [
+        execution("acme", "k1", time=when, source="agents/a"),
+        execution("acme", "k2", time=when, source="agents/b"),
+        execution("other", "k3", time=when, source="agents/a"),
+        execution("ada", "k4", time=when, source="agents/a"),
+    ]
+    results = (await world.send(events, key=key))["results"]
+    assert [(r["code"], r["pointer"]) for r in results] == [
+        (None, None),
+        ("source_not_allowed", "/source"),
+        ("customer_not_allowed", "/subject"),
+        (None, None),
+    ]
+    subjects = {record.key for record in await world.log_records()}
+    assert subjects == {b"acme", b"ada"}
+
+
+async def test_the_database_holds_no_secret(world: World) -> None:
+    rows = await world.fetch(
+        "SELECT to_jsonb(k)::text AS row FROM api_keys k"
+        " UNION ALL SELECT to_jsonb(a)::text FROM audit_entries a"
+    )
+    assert rows
+    for secret in (world.producer_key, world.finance_key):
+        assert not any(secret in row["row"] for row in rows)

@@ -1,0 +1,67 @@
+"""Which contract holds at a moment, and onto which invoice usage goes."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.rater.pricing import GraduatedCharge, RecurringCharge
+from services.rater.rules import PostingState
+from shared.periods import Period
+from tests.services.rater.factories import contract, rules_of, schedule, unit_charge
+
+START = datetime(2026, 10, 1, tzinfo=UTC)
+SWITCH = datetime(2026, 10, 16, 13, 30, tzinfo=UTC)
+END = datetime(2026, 12, 1, tzinfo=UTC)
+INSTANT = timedelta(microseconds=1)
+RULES = rules_of(
+    [
+        contract(contract_id="first", starts_at=START, ends_at=SWITCH),
+        contract(contract_id="second", starts_at=SWITCH, ends_at=END),
+        contract(contract_id="others", customer_id="customer-2", starts_at=START),
+    ]
+)
+
+
+def contract_at(moment: datetime, customer_id: str = "customer-1") -> str | None:
+    found = RULES.contract_at(customer_id, moment)
+    return None if found is None else found.id
+
+
+def test_a_contract_holds_from_its_first_instant_to_before_its_end() -> None:
+    assert contract_at(START - INSTANT) is None
+    assert contract_at(START) == "first"
+    assert contract_at(SWITCH - INSTANT) == "first"
+    assert contract_at(SWITCH) == "second"
+    assert contract_at(END - INSTANT) == "second"
+    assert contract_at(END) is None
+
+
+def test_a_contract_without_an_end_goes_on() -> None:
+    assert contract_at(END + timedelta(days=3650), "customer-2") == "others"
+
+
+def test_a_customer_who_is_not_known_has_no_contract() -> None:
+    assert contract_at(SWITCH, "customer-3") is None
+
+
+def test_a_discount_is_laid_over_metered_charges_alone() -> None:
+    fee = RecurringCharge("subscription", Decimal(19))
+    made = contract(fee, unit_charge(), discount=schedule((None, "10")))
+    assert made.recurring == (fee,)
+    (charge,) = made.metered
+    assert isinstance(charge, GraduatedCharge)
+    assert charge.tiers[0].unit_price == Decimal("0.0018")
+
+
+@given(st.sets(st.integers(0, 30)), st.integers(0, 30))
+def test_usage_goes_to_its_own_month_or_the_first_open_one_after(
+    closed: set[int], used_in: int
+) -> None:
+    months = [Period(2026 + index // 12, index % 12 + 1) for index in range(40)]
+    state = PostingState(1, frozenset(str(months[index]) for index in closed))
+    expected = next(
+        month for index, month in enumerate(months) if index >= used_in and index not in closed
+    )
+    assert state.posting_period(str(months[used_in])) == str(expected)
