@@ -15,6 +15,7 @@ from infra.local import commands as local_commands
 from infra.migrations.migrate import migrate as bring_database_up
 from services.ingest import app as ingest_app
 from services.ingest import commands as ingest_commands
+from services.invoicer import app as invoicer_app
 from services.rater import app as rater_app
 from services.rater import commands as rater_commands
 from shared import logs
@@ -85,6 +86,13 @@ def rater_command() -> None:
     """Run the rater in the foreground."""
     settings = Settings()
     _serve(settings, rater_app.main(settings))
+
+
+@cli.command("invoicer")
+def invoicer_command() -> None:
+    """Run the invoicer in the foreground."""
+    settings = Settings()
+    _serve(settings, invoicer_app.main(settings))
 
 
 def _serve(settings: Settings, service: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -19,12 +18,9 @@ from fastapi import Header
 
 from shared.database import TRANSIENT, Pool, Role, open_pool
 from shared.errors import TallybookError, UnavailableError
+from shared.keys import Key
 from shared.settings import Settings
 
-SEND_EVENTS = "events:write"
-READ_EVENTS = "events:read"
-FINANCE = "finance"
-SCOPES = (SEND_EVENTS, READ_EVENTS, FINANCE)
 REFRESH_SECONDS = 2.0
 _RETRY_SECONDS = 0.3
 _LOOK_AGAIN_SECONDS = 0.2
@@ -45,21 +41,6 @@ class ForbiddenError(TallybookError):
 
     code = "forbidden"
     status = 403
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What a key allows; `source` None and `customers` empty mean any."""
-
-    id: str
-    source: str | None
-    customers: frozenset[str]
-    scopes: frozenset[str]
-    expires_at: datetime | None
-
-    def in_force(self, now: datetime) -> bool:
-        """Tell whether the key has not expired at `now`."""
-        return self.expires_at is None or now < self.expires_at
 
 
 def new_secret() -> str:

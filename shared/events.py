@@ -8,7 +8,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 import hashlib
 import re
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -101,14 +101,14 @@ def read_event(raw: bytes | msgspec.Raw, *, suspect: bool = True) -> CloudEvent:
     `invalid_data`, `unsupported_datacontenttype`, `too_large`, `secret_in_payload`.
     """
     text = bytes(raw)
-    if len(text) > _MAX_EVENT_BYTES:
-        raise InvalidEventError("too_large", f"an event has at most {_MAX_EVENT_BYTES} bytes")
     if suspect and holds_secret(text):
         raise InvalidEventError(
             "secret_in_payload", "the event holds something like an API key; nothing of it is kept"
         )
+    if len(text) > _MAX_EVENT_BYTES:
+        raise InvalidEventError("too_large", f"an event has at most {_MAX_EVENT_BYTES} bytes")
     event = _decode_attributes(text)
-    if b"\\" in text:
+    if b"\\" in text or b"\x7f" in text:
         _refuse_control_characters(event)
     if event.datacontenttype != "application/json":
         raise InvalidEventError(
@@ -151,6 +151,8 @@ def read_data(event: CloudEvent) -> dict[str, Any]:
         raise InvalidEventError(
             "invalid_data", f"data must be an object: {error}", "/data"
         ) from None
+    except InvalidOperation:
+        raise InvalidEventError("invalid_data", "a number beyond all bounds", "/data") from None
     for value in data.values():
         kind = type(value)
         if kind is not str and (
@@ -167,7 +169,7 @@ def read_data(event: CloudEvent) -> dict[str, Any]:
 def _refuse_control_characters(event: CloudEvent) -> None:
     """Refuse attributes that could not be printed, logged or stored as they are.
 
-    JSON can write a control character only with a backslash, so few events get here.
+    JSON writes all of them but DEL with a backslash, so few events get here.
     """
     for name in _NAMES:
         if _CONTROL.search(getattr(event, name)):
@@ -181,7 +183,9 @@ def _check_storable(value: Any, place: str, depth: int) -> None:
         if "\x00" in value:
             raise InvalidEventError("invalid_data", "holds a NUL character", place)
     elif kind is int or kind is Decimal:
-        if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:
+        if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER or (
+            kind is Decimal and value.as_tuple().exponent > _DECIMAL_PLACES
+        ):
             raise InvalidEventError("invalid_data", "a number beyond 10^12", place)
         if kind is Decimal and value.as_tuple().exponent < -_DECIMAL_PLACES:
             raise InvalidEventError(

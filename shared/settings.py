@@ -2,8 +2,10 @@
 
 import os
 
-from pydantic import Field, PostgresDsn, SecretStr
+from pydantic import Field, PostgresDsn, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import WrongUseError
 
 SANDBOX_STRIPE_KEY = "sk_test_sandbox"
 """The key that the Stripe sandbox is used with; any other one means Stripe itself."""
@@ -87,12 +89,21 @@ class Settings(BaseSettings):
 
     def postgres(self) -> str:
         """Give the database address in the form that asyncpg reads."""
-        return str(PostgresDsn(self.database_url.get_secret_value()))
+        return str(self._database())
 
     def postgres_host(self) -> str:
         """Give host and port of the database, without the password."""
-        hosts = PostgresDsn(self.database_url.get_secret_value()).hosts()
+        hosts = self._database().hosts()
         return ",".join(f"{host['host']}:{host['port'] or 5432}" for host in hosts)
+
+    def _database(self) -> PostgresDsn:
+        try:
+            return PostgresDsn(self.database_url.get_secret_value())
+        except ValidationError:  # its text would show the password
+            raise WrongUseError(
+                "TALLYBOOK_DATABASE_URL is no address of a Postgres; write"
+                " postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            ) from None
 
 
 def explain_settings() -> list[dict[str, str | None]]:

@@ -17,10 +17,11 @@ from infra.local.stack import EmbeddedStack, Progress, answers
 from infra.local.supervisor import Program
 from infra.migrations.migrate import migrate
 from services.ingest.keys import create_key
-from shared.api_keys import FINANCE, READ_EVENTS, SEND_EVENTS, secret_hash
+from shared.api_keys import secret_hash
 from shared.audit import login_name
 from shared.broker import create_topic
 from shared.database import open_engine
+from shared.keys import FINANCE, READ_EVENTS, SEND_EVENTS
 from shared.settings import SANDBOX_STRIPE_KEY, Settings
 from shared.tables.ingest import ApiKey
 

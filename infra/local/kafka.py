@@ -83,7 +83,7 @@ def _command(directory: Path, port: int, controller_port: int, jars: list[Path])
 def _format(tool: list[str], properties: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     done = subprocess.run(
-        [*tool, "format", "--cluster-id", cluster, "--config", str(properties)],
+        [*tool, "format", f"--cluster-id={cluster}", "--config", str(properties)],
         capture_output=True,
         text=True,
         check=False,

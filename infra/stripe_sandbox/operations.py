@@ -1,4 +1,4 @@
-"""The table of the API's operations: where each is, what it takes, what does it. Pure."""
+"""The table of the API's operations: where each is, what it takes, what does it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

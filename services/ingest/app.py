@@ -11,9 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 from services.ingest.log_writer import LogWriter
 from services.ingest.verdicts import Decision, decide
-from shared.api_keys import SEND_EVENTS, KeyRing
+from shared.api_keys import KeyRing
 from shared.errors import TallybookError
 from shared.events import TimeLimits
+from shared.keys import SEND_EVENTS
 from shared.problems import MEDIA_TYPE, problem, problem_of
 from shared.secrets_guard import may_hold_secret
 from shared.settings import Settings

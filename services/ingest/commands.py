@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from services.ingest.keys import create_key, describe_key, list_keys, revoke_key
-from shared.api_keys import SCOPES, SEND_EVENTS
 from shared.audit import login_name
 from shared.console import JsonOption, out, rows_table, run_in_session, show
 from shared.database import Role
+from shared.keys import SCOPES, SEND_EVENTS
 from shared.moments import parse_moment
 
 keys = typer.Typer(help="API keys of producers and of finance.")

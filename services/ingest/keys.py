@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from shared import audit
-from shared.api_keys import SCOPES, SEND_EVENTS, new_secret, secret_hash
+from shared.api_keys import new_secret, secret_hash
 from shared.errors import InvalidInputError, NotFoundError
+from shared.keys import SCOPES, SEND_EVENTS
 from shared.tables.ingest import ApiKey
 
 

@@ -7,7 +7,6 @@ from typing import Literal
 
 import msgspec
 
-from shared.api_keys import Key
 from shared.events import (
     CloudEvent,
     InvalidEventError,
@@ -17,6 +16,7 @@ from shared.events import (
     read_data,
     read_event,
 )
+from shared.keys import Key
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):

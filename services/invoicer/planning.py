@@ -98,6 +98,4 @@ async def preview(session: AsyncSession, period: Period) -> Preview:
         {"period": str(period)},
     )
     unpriced = await session.scalar(_UNPRICED, {"start": period.start, "end": period.end})
-    return Preview(
-        period, bool(closed), invoices, tuple(last_month.values()), int(unpriced or 0)
-    )
+    return Preview(period, bool(closed), invoices, tuple(last_month.values()), int(unpriced or 0))

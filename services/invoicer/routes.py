@@ -19,7 +19,8 @@ from services.invoicer.reconciliation import report
 from services.invoicer.reconciliation.classify import reconcile
 from services.invoicer.reconciliation.gather import gather
 from services.invoicer.under_way import SendingUnderWay
-from shared.api_keys import FINANCE, Key, RequireScope
+from shared.api_keys import RequireScope
+from shared.keys import FINANCE, Key
 from shared.periods import Period
 from shared.problems import MEDIA_TYPE
 from shared.settings import Settings
@@ -85,9 +86,7 @@ async def close(key: Finance, month: Month, request: Request) -> documents.Perio
 
 
 @router.get("/periods/{period}/preview")
-async def show_preview(
-    _key: Finance, month: Month, session: Session
-) -> documents.PreviewDocument:
+async def show_preview(_key: Finance, month: Month, session: Session) -> documents.PreviewDocument:
     """Give every invoice of a month as it would be now, and what to look at before sending."""
     return documents.preview_document(await preview(session, month))
 

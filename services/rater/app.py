@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
@@ -114,4 +115,8 @@ async def _duties(broker: PatientBroker) -> None:
 
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
+    # A batch makes many objects that all live to its end: looking through them for cycles,
+    # of which there are none, took a tenth of the rater's time.
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 50)
     await serve(make_app(settings), host=settings.host, port=settings.rater_port)

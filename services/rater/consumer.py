@@ -36,7 +36,7 @@ class Positions:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.next: dict[tuple[str, int], int] = {}
-        self._confirmed_gaps: dict[tuple[str, int], int] = {}
+        self._gaps: dict[tuple[str, int], tuple[int, int]] = {}
 
     async def look_up(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Read the partitions' offsets; those that are new start at the log's `first`."""
@@ -59,9 +59,9 @@ class Positions:
         marker of a transaction. That is believed when it comes a second time, after a seek.
         """
         expected = self.next[place]
-        if offset == expected or self._confirmed_gaps.get(place) == expected:
+        if offset == expected or self._gaps.get(place) == (expected, offset):
             return True
-        self._confirmed_gaps[place] = expected
+        self._gaps[place] = (expected, offset)
         return False
 
     def forget(self, partitions: Sequence[TopicPartition]) -> None:
@@ -231,7 +231,7 @@ class UsageConsumer:
             if place not in started and not positions.follows(place, record.offset):
                 strays.add(TopicPartition(*place))
                 continue
-            if TopicPartition(*place) not in strays:
+            if not strays or TopicPartition(*place) not in strays:
                 started.add(place)
                 ready.append(record)
         self.start_from_books(sorted(strays))

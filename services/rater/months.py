@@ -8,7 +8,8 @@ import asyncpg
 from services.rater import ledger
 from services.rater.posting import Kind, LineItem, line_items
 from services.rater.pricing import Band, RecurringCharge, difference, price_recurring
-from services.rater.rules import Contract, PostingState, Rules, begin_posting, contracts_in
+from services.rater.rules import Rules, begin_posting, contracts_in
+from services.rater.terms import Contract, PostingState
 from shared.database import Connection, Pool
 from shared.periods import Period
 

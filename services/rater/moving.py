@@ -17,7 +17,8 @@ from services.rater.posting import usage_line_items
 from services.rater.rating import tally_usage
 from services.rater.records import StoredEvent
 from services.rater.rereading import EVENT_COLUMNS, stored_event
-from services.rater.rules import PostingState, Rules, begin_posting, know_customers
+from services.rater.rules import Rules, begin_posting, know_customers
+from services.rater.terms import PostingState
 from shared.database import Connection, asyncpg_connection
 from shared.money import EXACT
 from shared.periods import Period
@@ -72,7 +73,7 @@ async def _take(
         state.batch_id,
         _BATCH,
     )
-    return [stored_event(row, rules) for row in rows]
+    return [stored_event(row, rules.meters) for row in rows]
 
 
 async def _post_tally(

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from services.rater.metering import UsageKey
 from services.rater.pricing import Band, difference, price_quantity
-from services.rater.rules import Contract, PostingState
+from services.rater.terms import Contract, PostingState
 from shared.money import EXACT
 
 Kind = Literal["usage", "recurring", "adjustment"]

@@ -13,7 +13,8 @@ from services.rater import ledger
 from services.rater.metering import UsageTally
 from services.rater.posting import usage_line_items
 from services.rater.records import Batch, Record, StoredEvent, read_records
-from services.rater.rules import PostingState, Rules, begin_posting, know_customers
+from services.rater.rules import Rules, begin_posting, know_customers
+from services.rater.terms import PostingState
 from shared.database import Connection, Pool
 from shared.events import TimeLimits
 from shared.periods import Period

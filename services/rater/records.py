@@ -1,6 +1,6 @@
 """Reads records of the log: each becomes an event to store or a dead letter. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,14 +1,14 @@
 """Reads stored events back as the rater first saw them, to meter them again. Pure."""
 
+from collections.abc import Mapping
 from datetime import UTC
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
-import asyncpg
 import msgspec
 
+from services.rater.metering import EventTypeMeters
 from services.rater.records import StoredEvent
-from services.rater.rules import Rules
 
 EVENT_COLUMNS = (
     "e.source, e.id, e.type, e.customer_id, e.time, e.data::text, e.digest, e.partition,"
@@ -19,9 +19,16 @@ EVENT_COLUMNS = (
 _decode_data = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 
 
-def stored_event(row: asyncpg.Record, rules: Rules) -> StoredEvent:
+class Row(Protocol):
+    """A row of a query's answer, read by column name."""
+
+    def __getitem__(self, column: str, /) -> Any:
+        """Give a column's value."""
+
+
+def stored_event(row: Row, meters_of: Mapping[str, EventTypeMeters]) -> StoredEvent:
     """Make a stored event of its row, with what the meters of today need of it."""
-    meters = rules.meters.get(row["type"])
+    meters = meters_of.get(row["type"])
     group, values = meters.read(_decode_data(row["data"])) if meters is not None else ((), ())
     return StoredEvent(
         row["source"],

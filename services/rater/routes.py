@@ -15,7 +15,8 @@ from services.rater import contracts, documents, set_aside
 from services.rater.catalogue import store
 from services.rater.catalogue.document import read_catalogue
 from services.rater.progress import read_progress
-from shared.api_keys import FINANCE, Key, RequireScope
+from shared.api_keys import RequireScope
+from shared.keys import FINANCE, Key
 
 require_finance = RequireScope(FINANCE)
 Finance = Annotated[Key, Depends(require_finance)]

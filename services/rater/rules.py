@@ -15,61 +15,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.rater.metering import EventTypeMeters, Meter, by_event_type
-from services.rater.pricing.charges import Charge, MeteredCharge, RecurringCharge
-from services.rater.pricing.discounts import DiscountSchedule, discounted
+from services.rater.pricing.discounts import DiscountSchedule
+from services.rater.terms import Contract, PlanTerms, PostingState, make_contract
 from shared.database import POSTING_LOCK, Connection
 from shared.periods import Period
-
-
-class PlanTerms(msgspec.Struct, frozen=True):
-    """What a plan version says of prices, as the catalogue's JSON holds it."""
-
-    name: str
-    charges: list[Charge]
-    tokens: str = "included"
-
-
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """A contract with its prices, discount applied."""
-
-    id: str
-    customer_id: str
-    starts_at: datetime
-    ends_at: datetime | None
-    currency: str
-    plan: str
-    metered: tuple[MeteredCharge, ...]
-    recurring: tuple[RecurringCharge, ...]
-
-    def covers(self, moment: datetime) -> bool:
-        """Tell whether a moment lies in the contract's half-open range."""
-        return self.starts_at <= moment and (self.ends_at is None or moment < self.ends_at)
-
-
-def make_contract(
-    *,
-    contract_id: str,
-    customer_id: str,
-    starts_at: datetime,
-    ends_at: datetime | None,
-    currency: str,
-    plan: str,
-    terms: PlanTerms,
-    schedule: DiscountSchedule | None,
-) -> Contract:
-    """Lay a contract's discount over its plan's charges."""
-    charges = [discounted(charge, schedule) for charge in terms.charges]
-    return Contract(
-        contract_id,
-        customer_id,
-        starts_at,
-        ends_at,
-        currency,
-        plan,
-        tuple(charge for charge in charges if not isinstance(charge, RecurringCharge)),
-        tuple(charge for charge in charges if isinstance(charge, RecurringCharge)),
-    )
 
 
 @dataclass(slots=True)
@@ -96,21 +45,6 @@ _CONTRACTS = """
     JOIN plan_versions p ON p.id = c.plan_version_id
     LEFT JOIN discount_schedules d ON d.id = c.discount_schedule_id
 """
-
-
-@dataclass(frozen=True, slots=True)
-class PostingState:
-    """What a posting must know of the database at its moment, under the lock."""
-
-    batch_id: int
-    closed: frozenset[str]
-
-    def posting_period(self, usage_period: str) -> str:
-        """Give the month onto whose invoice usage goes: its own, or the first still open."""
-        period = usage_period
-        while period in self.closed:
-            period = str(Period.parse(period).next())
-        return period
 
 
 async def begin_posting(connection: Connection, rules: Rules) -> PostingState:

@@ -33,7 +33,7 @@ async def _rate_some(connection: Connection) -> int:
             _BATCH,
         )
         await know_customers(connection, rules, {row["customer_id"] for row in rows})
-        events = [stored_event(row, rules) for row in rows]
+        events = [stored_event(row, rules.meters) for row in rows]
         contract_ids = contracts_of(rules, events)
         await connection.execute(
             "UPDATE events e SET contract_id = n.contract_id, batch_id = $4"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.ingest.keys import revoke_key
-from shared.api_keys import READ_EVENTS
+from shared.keys import READ_EVENTS
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness.events import execution
 from tests.integration.harness.world import World

@@ -3,7 +3,8 @@
 import re
 from datetime import timedelta
 
-from shared.api_keys import SEND_EVENTS, Key, new_secret, secret_hash
+from shared.api_keys import new_secret, secret_hash
+from shared.keys import SEND_EVENTS, Key
 from tests.shared.factories import NOW
 
 

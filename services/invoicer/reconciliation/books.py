@@ -72,10 +72,10 @@ _POSTED = text(
     " coalesce(sum(amount) FILTER (WHERE late), 0) AS late_amount,"
     " count(*) FILTER (WHERE open) AS uninvoiced,"
     " coalesce(sum(amount) FILTER (WHERE open), 0) AS uninvoiced_amount,"
-    f" (array_agg(id ORDER BY id) FILTER (WHERE open))[:{LISTED_IDS}] AS uninvoiced_ids,"
+    f" (array_agg(id ORDER BY id) FILTER (WHERE open))[1\\:{LISTED_IDS}] AS uninvoiced_ids,"
     " count(*) FILTER (WHERE misplaced) AS misplaced,"
     " coalesce(sum(amount) FILTER (WHERE misplaced), 0) AS misplaced_amount,"
-    f" (array_agg(id ORDER BY id) FILTER (WHERE misplaced))[:{LISTED_IDS}] AS misplaced_ids"
+    f" (array_agg(id ORDER BY id) FILTER (WHERE misplaced))[1\\:{LISTED_IDS}] AS misplaced_ids"
     " FROM placed GROUP BY 1"
 )
 _LINKED = text(
@@ -259,11 +259,13 @@ async def read_charges(
                     posted=contract.opened,
                 )
             )
-    figures.extend(
-        ChargeFigures(*key, ZERO, row.quantity, ZERO, row.amount, planned=False)
-        for key, row in items.items()
-        if row.quantity or row.amount
-    )
+    for (contract_id, code, currency), row in items.items():
+        if row.quantity or row.amount:
+            figures.append(
+                ChargeFigures(
+                    contract_id, code, currency, ZERO, row.quantity, ZERO, row.amount, planned=False
+                )
+            )
     return figures
 
 
@@ -291,7 +293,8 @@ async def read_invoices(connection: AsyncConnection, period: Period) -> list[Our
     for row in await connection.execute(_INVOICES, month):
         link = linked.get((row.id, None))
         hidden = (0, ZERO) if link is None else (link.items, link.amount)
-        invoices.append(OurInvoice(*row, *hidden, lines.get(row.id, [])))
+        facts = {**row._mapping, "hidden_items": hidden[0], "hidden_amount": hidden[1]}
+        invoices.append(OurInvoice(**facts, lines=lines.get(row.id, [])))
     return invoices
 
 

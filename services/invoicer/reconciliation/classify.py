@@ -6,6 +6,7 @@ Between two stages the differences found account for the whole gap, in counts an
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from services.invoicer.reconciliation.differences import (
     ZERO,
@@ -202,12 +203,10 @@ def _posting_stage(posted: PostedFigures) -> Stage:
         (posted.used_amount, posted.amount),
         [
             Difference(
-                "posted_later", "info", EXACT.create_decimal(posted.later_items),
-                posted.later_amount, later,
+                "posted_later", "info", Decimal(posted.later_items), posted.later_amount, later
             ),
             Difference(
-                "late", "info", EXACT.create_decimal(-posted.late_items),
-                -posted.late_amount, late,
+                "late", "info", Decimal(-posted.late_items), EXACT.minus(posted.late_amount), late
             ),
         ],
         posted.currency,

@@ -41,18 +41,15 @@ async def gather(
         await connection.execute(text("SET LOCAL jit = off"))
         log = await books.read_log(connection, settings.usage_topic)
         invoices = await books.read_invoices(connection, period)
-        known = [one.stripe_invoice_id for one in invoices if one.stripe_invoice_id]
-        elsewhere = asyncio.gather(end_offsets(settings), _read_stripe(gateway, period, known))
-        try:
-            meters = await books.read_meters(connection)
-            events = await books.read_events(connection, period, meters)
-            charges = await books.read_charges(connection, period, events.quantities)
-            posted = await books.read_posted(connection, period)
-            letters, conflicts = await books.read_set_aside(connection)
-            closed, run_state = await books.read_states(connection, period)
-            ends, stripe = await elsewhere
-        finally:
-            elsewhere.cancel()
+        meters = await books.read_meters(connection)
+        events = await books.read_events(connection, period, meters)
+        charges = await books.read_charges(connection, period, events.quantities)
+        posted = await books.read_posted(connection, period)
+        letters, conflicts = await books.read_set_aside(connection)
+        closed, run_state = await books.read_states(connection, period)
+    ends = await end_offsets(settings)
+    known = [one.stripe_invoice_id for one in invoices if one.stripe_invoice_id]
+    stripe = await _read_stripe(gateway, period, known)
     return Figures(
         period=str(period),
         closed=closed,

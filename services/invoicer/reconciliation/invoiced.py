@@ -6,6 +6,7 @@ from decimal import Decimal
 from services.invoicer.reconciliation.differences import (
     ZERO,
     Difference,
+    Severity,
     Stage,
     add,
     counted,
@@ -203,7 +204,7 @@ def _absent(currency: str, invoice: OurInvoice, run_state: str | None) -> Differ
         return Difference(invoice.state, "info", Decimal(1), amount, (invoice.id,))
     if invoice.stripe_invoice_id is not None:
         return Difference("missing_in_stripe", "critical", Decimal(1), amount, (invoice.id,))
-    severity = "warning" if run_state == "planned" else "critical"
+    severity: Severity = "warning" if run_state == "planned" else "critical"
     return Difference("not_sent", severity, Decimal(1), amount, (invoice.id,))
 
 
@@ -224,7 +225,8 @@ def _twin_faults(invoice: OurInvoice, theirs: TheirInvoice) -> Iterator[str]:
     if theirs.total_minor != theirs.subtotal_minor:
         yield "tax_or_discount"
     mine = sorted((str(one.position), one.description, one.amount_minor) for one in invoice.lines)
-    if mine != sorted((position or "", text or "", amount) for position, text, amount in theirs.lines):
+    held = sorted((position or "", text or "", amount) for position, text, amount in theirs.lines)
+    if mine != held:
         yield "line_mismatch"
     if theirs.payload_sha256 != invoice.payload_sha256:
         yield "metadata_hash_mismatch"

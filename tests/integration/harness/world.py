@@ -19,9 +19,9 @@ from services.ingest.keys import create_key
 from services.rater import contracts
 from services.rater.catalogue import store
 from services.rater.catalogue.document import read_catalogue
-from shared.api_keys import FINANCE, READ_EVENTS, SEND_EVENTS
 from shared.broker import create_topic, end_offsets
 from shared.database import Role, open_engine
+from shared.keys import FINANCE, READ_EVENTS, SEND_EVENTS
 from shared.periods import Period
 from shared.settings import Settings
 from shared.tables.rater import Contract

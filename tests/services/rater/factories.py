@@ -11,7 +11,8 @@ from services.rater.catalogue.document import Catalogue, read_catalogue
 from services.rater.metering import EventTypeMeters, by_event_type
 from services.rater.pricing import Charge, GraduatedCharge, Tier, UnitCharge
 from services.rater.pricing.discounts import DiscountSchedule, DiscountTier
-from services.rater.rules import Contract, PlanTerms, Rules, make_contract
+from services.rater.rules import Rules
+from services.rater.terms import Contract, PlanTerms, make_contract
 from tests.shared.factories import NOW
 
 TOPIC = "usage.events"

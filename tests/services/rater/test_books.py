@@ -19,7 +19,7 @@ from services.rater.metering import UsageKey
 from services.rater.posting import LineItem, usage_line_items
 from services.rater.rating import contracts_of, tally_usage
 from services.rater.records import read_records
-from services.rater.rules import PostingState
+from services.rater.terms import PostingState
 from shared.events import TimeLimits
 from tests.services.rater.factories import (
     TOPIC,
@@ -64,10 +64,18 @@ def price_of(contract_id: str, executions: int) -> Fraction:
         elif contract_id == "pro":
             amount += Fraction("0.001")
         elif contract_id == "discounted":
-            off = Fraction(0) if number <= 2 else Fraction(125, 10) if number <= 4 else Fraction(333, 10)
+            off = (
+                Fraction(0)
+                if number <= 2
+                else Fraction(125, 10)
+                if number <= 4
+                else Fraction(333, 10)
+            )
             amount += Fraction("0.002") * (100 - off) / 100
         else:
-            amount += Fraction(5) if number <= 1 else Fraction("2.5") if number <= 3 else Fraction("0.1")
+            amount += (
+                Fraction(5) if number <= 1 else Fraction("2.5") if number <= 3 else Fraction("0.1")
+            )
             amount += {2: 7, 4: 1}.get(number, 0)
     return amount
 
@@ -250,7 +258,11 @@ class BooksMachine(RuleBasedStateMachine):
     def _amount(self, contract_id: str, month: str) -> Fraction:
         items = self.books.items
         return sum(
-            (Fraction(i.amount) for i in items if (i.contract_id, i.usage_period) == (contract_id, month)),
+            (
+                Fraction(i.amount)
+                for i in items
+                if (i.contract_id, i.usage_period) == (contract_id, month)
+            ),
             Fraction(0),
         )
 
@@ -260,4 +272,6 @@ class BooksMachine(RuleBasedStateMachine):
 
 
 TestBooks = BooksMachine.TestCase
-TestBooks.settings = settings(max_examples=max(10, settings().max_examples // 2), stateful_step_count=40)
+TestBooks.settings = settings(
+    max_examples=max(10, settings().max_examples // 2), stateful_step_count=40
+)

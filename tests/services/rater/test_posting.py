@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from services.rater.metering import UsageKey
 from services.rater.posting import LineItem, line_items, usage_line_items
 from services.rater.pricing import Band, MeteredCharge, price_quantity
-from services.rater.rules import Contract, PostingState
+from services.rater.terms import Contract, PostingState
 from tests.services.rater.factories import contract, graduated_charge, unit_charge
 from tests.services.rater.test_difference import charges, gathered
 

@@ -1,14 +1,12 @@
 """A stored event, read back, is metered as it was when it first came."""
 
-from typing import Any, cast
+from typing import Any
 
-import asyncpg
 import pytest
 
 from services.rater.metering import Meter, by_event_type
 from services.rater.records import read_records
 from services.rater.rereading import stored_event
-from services.rater.rules import Rules
 from shared.events import TimeLimits
 from tests.services.rater.factories import LogRecord
 from tests.shared.factories import event_with_raw_data
@@ -48,7 +46,7 @@ def test_an_event_is_metered_alike_when_it_is_read_back(sent: str, stored: str) 
     row: dict[str, Any] = {name: getattr(first, name) for name in names}
     row |= {"data": stored, "log_offset": first.offset}
 
-    again = stored_event(cast("asyncpg.Record", row), Rules(meters=METERS))
+    again = stored_event(row, METERS)
 
     assert again._replace(data=first.data) == first
     assert again.group == first.group

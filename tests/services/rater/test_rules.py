@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.rater.pricing import GraduatedCharge, RecurringCharge
-from services.rater.rules import PostingState
+from services.rater.terms import PostingState
 from shared.periods import Period
 from tests.services.rater.factories import contract, rules_of, schedule, unit_charge
 

@@ -1,0 +1,24 @@
+"""What an API key allows. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+SEND_EVENTS = "events:write"
+READ_EVENTS = "events:read"
+FINANCE = "finance"
+SCOPES = (SEND_EVENTS, READ_EVENTS, FINANCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a key allows; `source` None and `customers` empty mean any."""
+
+    id: str
+    source: str | None
+    customers: frozenset[str]
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+    def in_force(self, now: datetime) -> bool:
+        """Tell whether the key has not expired at `now`."""
+        return self.expires_at is None or now < self.expires_at
