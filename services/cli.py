@@ -16,6 +16,8 @@ from infra.migrations.migrate import migrate as bring_database_up
 from services.ingest import app as ingest_app
 from services.ingest import commands as ingest_commands
 from services.invoicer import app as invoicer_app
+from services.invoicer import commands as invoicer_commands
+from services.invoicer.reconciliation.commands import reconcile_command
 from services.rater import app as rater_app
 from services.rater import commands as rater_commands
 from shared import logs
@@ -69,6 +71,10 @@ cli.command("doctor")(local_commands.doctor_command)
 cli.add_typer(rater_commands.catalogue, name="catalogue", no_args_is_help=True)
 cli.add_typer(rater_commands.customers, name="customers", no_args_is_help=True)
 cli.add_typer(rater_commands.contracts, name="contracts", no_args_is_help=True)
+cli.add_typer(invoicer_commands.periods, name="periods", no_args_is_help=True)
+cli.add_typer(invoicer_commands.runs, name="runs", no_args_is_help=True)
+cli.add_typer(invoicer_commands.invoices, name="invoices", no_args_is_help=True)
+cli.command("reconcile")(reconcile_command)
 cli.add_typer(ingest_commands.keys, name="keys", no_args_is_help=True)
 cli.add_typer(rater_commands.events, name="events", no_args_is_help=True)
 cli.add_typer(rater_commands.dead_letters, name="dead-letters", no_args_is_help=True)

@@ -6,15 +6,12 @@ where Stripe shows that it stands: what is ours there is adopted by its metadata
 created twice, and nothing is finalized that was not read back and found equal (I8, I9).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
-from typing import TypeVar
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from collections.abc import Sequence
+from datetime import timedelta
 
 from services.invoicer.building import DraftLine
-from services.invoicer.intents import intend, note_refusal
-from services.invoicer.patience import Patience
+from services.invoicer.calls import Calls
+from services.invoicer.customers import ensure_customer
 from services.invoicer.payload import chunks
 from services.invoicer.runs import get_invoice
 from services.invoicer.stripe_gateway import StripeGateway
@@ -22,11 +19,7 @@ from services.invoicer.stripe_objects import StripeFault, StripeInvoice, StripeL
 from services.invoicer.verifying import FrozenInvoice, complaints
 from shared import audit
 from shared.periods import Period
-from shared.tables.invoicer import Invoice, InvoiceLine, StripeCustomer
-from shared.tables.rater import Customer
-
-T = TypeVar("T")
-Clock = Callable[[], datetime]
+from shared.tables.invoicer import Invoice, InvoiceLine
 
 _CLOCK_SKEW = timedelta(days=2)
 """An invoice is made after its month, by Stripe's clock too, give or take this."""
@@ -39,24 +32,21 @@ class NeedsReviewError(Exception):
 
 
 class Delivery:
-    """One invoice on its way; whoever makes one holds its customer's lock on `session`."""
+    """One invoice on its way; whoever makes one holds its customer's lock."""
 
     def __init__(
         self,
-        session: AsyncSession,
+        calls: Calls,
         gateway: StripeGateway,
         invoice: Invoice,
         *,
         days_until_due: int,
-        patience: Patience,
-        clock: Clock,
     ) -> None:
-        self._session = session
+        self._calls = calls
+        self._session = calls.session
         self._gateway = gateway
         self._invoice = invoice
         self._days_until_due = days_until_due
-        self._patience = patience
-        self._clock = clock
 
     async def make(self) -> None:
         """Take the invoice as far as it goes, and note how far that was."""
@@ -72,7 +62,9 @@ class Delivery:
     async def _make(self) -> None:
         _, rows = await get_invoice(self._session, self._invoice.id)
         lines = [draft_line(row) for row in rows]
-        customer, is_new = await self._ensure_customer()
+        customer, is_new = await ensure_customer(
+            self._calls, self._gateway, self._invoice.customer_id
+        )
         invoice = self._invoice
         frozen = FrozenInvoice(
             invoice.billing_key,
@@ -92,46 +84,6 @@ class Delivery:
             raise NeedsReviewError(f"{theirs.id} is {theirs.status} at Stripe, not open")
         await self._note("finalized")
 
-    # the customer ------------------------------------------------------------------------
-
-    async def _ensure_customer(self) -> tuple[str, bool]:
-        """Give the customer's id at Stripe, and whether it was made just now.
-
-        It is made once; one that an unanswered call made is found again by its metadata.
-        """
-        known = await self._session.get(StripeCustomer, self._invoice.customer_id)
-        customer = await self._session.get_one(Customer, self._invoice.customer_id)
-        await self._session.commit()
-        if known is not None:
-            return known.stripe_customer_id, False
-        found = await self._patience.call(lambda: self._find_customer(customer))
-        is_new = found is None
-        if found is None:
-            twin = await self._change(
-                f"customer {customer.id}",
-                "create",
-                [customer.name, customer.email],
-                lambda key: self._gateway.create_customer(
-                    customer_id=customer.id, name=customer.name, email=customer.email, key=key
-                ),
-            )
-            found = twin.id
-        self._session.add(
-            StripeCustomer(
-                customer_id=customer.id, stripe_customer_id=found, created_at=self._clock()
-            )
-        )
-        await self._session.commit()
-        return found, is_new
-
-    async def _find_customer(self, customer: Customer) -> str | None:
-        """Find the oldest customer at Stripe that says it is ours."""
-        found = None
-        async for twin in self._gateway.customers_by_email(customer.email):
-            if twin.customer_id == customer.id:
-                found = twin.id
-        return found
-
     # the invoice -------------------------------------------------------------------------
 
     async def _ensure_invoice(self, customer: str, *, customer_is_new: bool) -> StripeInvoice:
@@ -142,14 +94,14 @@ class Delivery:
             found = await self._adopt(customer)
         if found is None:
             self._invoice.state = "creating"
-            self._invoice.changed_at = self._clock()
+            self._invoice.changed_at = self._calls.clock()
             params = [
                 customer,
                 self._invoice.payload_sha256,
                 str(self._days_until_due),
                 f"in place of {known or 'none'}",
             ]
-            found = await self._change(
+            found = await self._calls.change(
                 self._invoice.id, "create", params, lambda key: self._create(customer, key)
             )
         self._invoice.stripe_invoice_id = found.id
@@ -175,7 +127,7 @@ class Delivery:
 
     async def _read_if_there(self, stripe_invoice: str) -> StripeInvoice | None:
         try:
-            return await self._patience.call(lambda: self._gateway.invoice(stripe_invoice))
+            return await self._calls.ask(lambda: self._gateway.invoice(stripe_invoice))
         except StripeFault as fault:
             if fault.missing:
                 return None
@@ -186,7 +138,7 @@ class Delivery:
 
         What is finalized is kept before any draft, else the oldest draft is.
         """
-        ours = await self._patience.call(lambda: self._ours_at_stripe(customer))
+        ours = await self._calls.ask(lambda: self._ours_at_stripe(customer))
         drafts = [one for one in ours if one.status == "draft"]
         final = [one for one in ours if one.status != "draft"]
         if len(final) > 1:
@@ -206,9 +158,9 @@ class Delivery:
         return sorted(found, key=lambda one: (one.created, one.id))
 
     async def _delete(self, surplus: StripeInvoice) -> None:
-        await self._intend("delete", [surplus.id])
+        await self._calls.intend(self._invoice.id, "delete", [surplus.id])
         try:
-            await self._patience.call(lambda: self._gateway.delete_draft(surplus.id))
+            await self._calls.ask(lambda: self._gateway.delete_draft(surplus.id))
         except StripeFault as fault:
             if not fault.missing:
                 raise
@@ -224,7 +176,7 @@ class Delivery:
 
     async def _add_lines(self, stripe_invoice: str, part: Sequence[DraftLine]) -> None:
         positions = [str(line.position) for line in part]
-        await self._change(
+        await self._calls.change(
             self._invoice.id,
             f"lines {positions[0]} to {positions[-1]}",
             [stripe_invoice, self._invoice.payload_sha256, *positions],
@@ -235,11 +187,11 @@ class Delivery:
         """Give all lines; the first ones come with the invoice itself."""
         if not invoice.lines.has_more:
             return invoice.lines.data
-        return await self._patience.call(lambda: self._gateway.lines(invoice.id))
+        return await self._calls.ask(lambda: self._gateway.lines(invoice.id))
 
     async def _verified(self, frozen: FrozenInvoice, stripe_invoice: str) -> StripeInvoice:
         """Read the invoice back and compare it with ours; raise where it is not equal (I9)."""
-        theirs = await self._patience.call(lambda: self._gateway.invoice(stripe_invoice))
+        theirs = await self._calls.ask(lambda: self._gateway.invoice(stripe_invoice))
         wrong = complaints(frozen, theirs, await self._lines_of(theirs))
         if wrong:
             raise NeedsReviewError(f"{theirs.id} is not equal to ours: {'; '.join(wrong[:5])}")
@@ -247,8 +199,8 @@ class Delivery:
 
     async def _finalize(self, frozen: FrozenInvoice, draft: StripeInvoice) -> None:
         self._invoice.state = "verified"
-        self._invoice.changed_at = self._clock()
-        final = await self._change(
+        self._invoice.changed_at = self._calls.clock()
+        final = await self._calls.change(
             self._invoice.id,
             "finalize",
             [draft.id, frozen.payload_sha256],
@@ -259,37 +211,12 @@ class Delivery:
                 f"{final.id} came out of finalizing as {final.status} over {final.total}"
             )
 
-    # what every step does ------------------------------------------------------------------
-
-    async def _intend(self, step: str, params: Sequence[str]) -> str:
-        return await intend(
-            self._session, subject=self._invoice.id, step=step, params=params, now=self._clock()
-        )
-
-    async def _change(
-        self,
-        subject: str,
-        step: str,
-        params: Sequence[str],
-        call: Callable[[str], Awaitable[T]],
-    ) -> T:
-        """Commit the intent, then make the call under its key."""
-        key = await intend(
-            self._session, subject=subject, step=step, params=params, now=self._clock()
-        )
-        try:
-            return await self._patience.call(lambda: call(key))
-        except StripeFault as fault:
-            if fault.answered:
-                await note_refusal(self._session, key, self._clock())
-            raise
-
     async def _note(self, state: str, *, error: str | None = None) -> None:
         """Commit where the invoice stands."""
         invoice = self._invoice
         invoice.state = state
         invoice.last_error = error
-        invoice.changed_at = self._clock()
+        invoice.changed_at = self._calls.clock()
         if state in ("finalized", "needs_review"):
             await audit.record(
                 self._session,

@@ -1,4 +1,4 @@
-"""The JSON of what the invoicer tells: the same over HTTP and from commands. Pure.
+"""The JSON of what the invoicer tells: the same over HTTP and from commands.
 
 Money and quantities are decimal strings, money in the major unit of its currency.
 """

@@ -18,6 +18,7 @@ class Patience:
     attempts: int = 5
     first_delay: float = 0.5
     longest_delay: float = 8.0
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call until it works; raise the last `StripeFault` when it is not worth another try soon.
@@ -33,6 +34,6 @@ class Patience:
                 if fault.retry != "soon" or not left:
                     raise
                 spread = delay * random.uniform(0.5, 1.0)  # noqa: S311 - no secret is made
-                await asyncio.sleep(max(spread, fault.retry_after or 0.0))
+                await self.sleep(max(spread, fault.retry_after or 0.0))
             delay = min(self.longest_delay, delay * 2)
         raise AssertionError("a call is tried at least once")

@@ -17,7 +17,8 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from services.invoicer.delivering import Clock, Delivery
+from services.invoicer.calls import Calls, Clock
+from services.invoicer.delivering import Delivery
 from services.invoicer.patience import Patience
 from services.invoicer.runs import DONE_STATES, count_states, get_run, list_invoices
 from services.invoicer.stripe_gateway import StripeGateway
@@ -93,13 +94,9 @@ class Sender:
             invoice = await session.get_one(Invoice, invoice_id)
             await session.commit()
             if _is_sendable(invoice):
+                calls = Calls(session, self.patience, self.clock)
                 await Delivery(
-                    session,
-                    self.gateway,
-                    invoice,
-                    days_until_due=self.days_until_due,
-                    patience=self.patience,
-                    clock=self.clock,
+                    calls, self.gateway, invoice, days_until_due=self.days_until_due
                 ).make()
             return invoice
 

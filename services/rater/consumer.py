@@ -228,12 +228,14 @@ class UsageConsumer:
             expected = positions.next.get(place)
             if expected is None or record.offset < expected:
                 continue  # not looked up yet, or handled already: it comes again if needed
-            if place not in started and not positions.follows(place, record.offset):
-                strays.add(TopicPartition(*place))
+            partition = TopicPartition(*place)
+            if partition in strays:
                 continue
-            if not strays or TopicPartition(*place) not in strays:
-                started.add(place)
-                ready.append(record)
+            if place not in started and not positions.follows(place, record.offset):
+                strays.add(partition)
+                continue
+            started.add(place)
+            ready.append(record)
         self.start_from_books(sorted(strays))
         return ready
 

@@ -50,7 +50,7 @@ async def test_a_world_leaves_nothing_behind(new_world: OpenWorld, stack: Server
 
 
 async def test_a_process_that_does_not_start_is_an_error_with_its_log(world: World) -> None:
-    with pytest.raises(ProcessEndedError, match="max_request_bytes"):
+    with pytest.raises(ProcessEndedError, match="TALLYBOOK_MAX_REQUEST_BYTES"):
         await world.start("ingest", max_request_bytes=-1)
 
 

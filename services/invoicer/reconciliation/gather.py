@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.invoicer.patience import Patience
-from services.invoicer.reconciliation import books
+from services.invoicer.reconciliation import books, metered
 from services.invoicer.reconciliation.figures import (
     Figures,
     LogPartition,
@@ -41,8 +41,8 @@ async def gather(
         await connection.execute(text("SET LOCAL jit = off"))
         log = await books.read_log(connection, settings.usage_topic)
         invoices = await books.read_invoices(connection, period)
-        meters = await books.read_meters(connection)
-        events = await books.read_events(connection, period, meters)
+        meters = await metered.read_meters(connection)
+        events = await metered.read_events(connection, period, meters)
         charges = await books.read_charges(connection, period, events.quantities)
         posted = await books.read_posted(connection, period)
         letters, conflicts = await books.read_set_aside(connection)

@@ -209,12 +209,12 @@ class BooksMachine(RuleBasedStateMachine):
         for event in handled:
             if event is None:
                 continue
-            kept = first.setdefault(event.name, event)
-            if kept is not event:
-                duplicates += kept == event
-                conflicts += kept != event
-        for event, times in _repeats(handled, first):
-            duplicates += times if first[event.name] == event else 0
+            kept = first.get(event.name)
+            if kept is None:
+                first[event.name] = event
+                continue
+            duplicates += kept == event
+            conflicts += kept != event
         assert self.books.dead_letters == handled.count(None)
         assert self.books.duplicates == duplicates
         assert self.books.conflicts == conflicts

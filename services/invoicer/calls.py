@@ -1,0 +1,100 @@
+"""Calls that change Stripe: each written down before it is made, and tried with patience. I/O.
+
+The intent is committed before the call, so that after a crash the books know every call that
+Stripe may have seen, and under which idempotency key.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, func, select, update
+
+from services.invoicer.patience import Patience
+from services.invoicer.stripe_objects import StripeFault
+from shared.tables.invoicer import StripeIntent
+
+T = TypeVar("T")
+Clock = Callable[[], datetime]
+
+
+def params_digest(subject: str, step: str, params: Sequence[str]) -> str:
+    """Hash what a call is about and what it sends."""
+    return hashlib.sha256(msgspec.json.encode([subject, step, *params])).hexdigest()
+
+
+def idempotency_key(digest: str, refused: int) -> str:
+    """Give a call's key: the same for the same call, until Stripe has refused it.
+
+    Stripe repeats an error for the key that first met it, so each refusal makes the next key
+    another one.
+    """
+    return f"tallybook-{hashlib.sha256(f'{digest} {refused}'.encode()).hexdigest()[:48]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How calls are made. `session` is on the connection that holds the customer's lock, so
+    that an intent can be committed, and a call made, only by who holds it.
+    """
+
+    session: AsyncSession
+    patience: Patience
+    clock: Clock
+
+    async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call that changes nothing."""
+        return await self.patience.call(call)
+
+    async def change(
+        self,
+        subject: str,
+        step: str,
+        params: Sequence[str],
+        call: Callable[[str], Awaitable[T]],
+    ) -> T:
+        """Commit the intent, then make the call under its key; raise the last `StripeFault`."""
+        key = await self.intend(subject, step, params)
+        try:
+            return await self.patience.call(lambda: call(key))
+        except StripeFault as fault:
+            if fault.answered:
+                await self._note_refusal(key)
+            raise
+
+    async def intend(self, subject: str, step: str, params: Sequence[str]) -> str:
+        """Commit that a call is about to be made, with all else that the session has changed.
+
+        Gives the call's idempotency key, which follows from what is sent.
+        """
+        digest = params_digest(subject, step, params)
+        query = (
+            select(func.count())
+            .where(StripeIntent.params_sha256 == digest, StripeIntent.subject == subject)
+            .where(StripeIntent.step == step, col(StripeIntent.refused_at).is_not(None))
+        )
+        key = idempotency_key(digest, await self.session.scalar(query) or 0)
+        row = {
+            "idempotency_key": key,
+            "subject": subject,
+            "step": step,
+            "params_sha256": digest,
+            "first_sent_at": self.clock(),
+        }
+        await self.session.execute(insert(StripeIntent).values(row).on_conflict_do_nothing())
+        await self.session.commit()
+        return key
+
+    async def _note_refusal(self, key: str) -> None:
+        """Commit that Stripe has answered with an error, which it repeats for the key."""
+        await self.session.execute(
+            update(StripeIntent)
+            .where(col(StripeIntent.idempotency_key) == key)
+            .values(refused_at=self.clock())
+        )
+        await self.session.commit()

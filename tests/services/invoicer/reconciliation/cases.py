@@ -1,0 +1,357 @@
+"""Causes put into a right month's figures, each with the one difference that it makes. Pure."""
+
+from decimal import Decimal
+
+from services.invoicer.reconciliation.figures import Figures, MonthEvents
+from tests.services.invoicer.reconciliation.figures import (
+    charge,
+    line,
+    month,
+    ours,
+    partition,
+    posted,
+    stripe,
+    theirs,
+)
+
+CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
+    "records never handled, between handled ones": (
+        month(log=[partition(span=95, records=95, stored=93, rows=93)]),
+        "lost",
+        "5",
+        "0",
+    ),
+    "books ahead of the log": (month(log=[partition(end=90)]), "log_truncated", "-10", "0"),
+    "events gone from the table": (month(log=[partition(rows=95)]), "lost", "3", "0"),
+    "events that nobody stored": (month(log=[partition(rows=99)]), "orphan_event", "-1", "0"),
+    "usage that was not posted": (
+        month(charges=[charge(event_quantity=Decimal(91), expected=Decimal("1.82"))]),
+        "lost",
+        "1",
+        "0.02",
+    ),
+    "usage that was posted twice": (
+        month(charges=[charge(event_quantity=Decimal(80), expected=Decimal("1.6"))]),
+        "billed_twice",
+        "-10",
+        "-0.2",
+    ),
+    "usage at a wrong price": (
+        month(charges=[charge(expected=Decimal("1.9"))]),
+        "amount_mismatch",
+        "0",
+        "0.1",
+    ),
+    "line items of a charge that the contract does not have": (
+        month(
+            charges=[
+                charge(),
+                charge(event_quantity=Decimal(0), expected=Decimal(0), planned=False),
+            ]
+        ),
+        "orphan_line_item",
+        "-90",
+        "-1.8",
+    ),
+    "a line item on no invoice": (
+        month(
+            posted=[
+                posted(
+                    used_items=4,
+                    used_amount=Decimal(2),
+                    items=4,
+                    amount=Decimal(2),
+                    uninvoiced=1,
+                    uninvoiced_amount=Decimal("0.2"),
+                    uninvoiced_ids=[7],
+                )
+            ]
+        ),
+        "uninvoiced",
+        "1",
+        "0.2",
+    ),
+    "a line item on another's invoice": (
+        month(
+            posted=[
+                posted(
+                    used_items=4,
+                    used_amount=Decimal(2),
+                    items=4,
+                    amount=Decimal(2),
+                    misplaced=1,
+                    misplaced_amount=Decimal("0.2"),
+                    misplaced_ids=[7],
+                )
+            ]
+        ),
+        "misplaced",
+        "1",
+        "0.2",
+    ),
+    "a line that is not the sum of its line items": (
+        month(
+            invoices=[
+                ours(
+                    total_minor=150,
+                    lines=[line(exact_amount=Decimal("1.5"), amount_minor=150)],
+                )
+            ],
+            stripe=stripe(
+                theirs(subtotal_minor=150, total_minor=150, lines=[("1", "90 executions", 150)])
+            ),
+        ),
+        "amount_mismatch",
+        "0",
+        "0.3",
+    ),
+    "line items that no line shows, though they come to something": (
+        month(
+            posted=[posted(used_items=4, used_amount=Decimal(2), items=4, amount=Decimal(2))],
+            invoices=[ours(hidden_items=1, hidden_amount=Decimal("0.2"))],
+        ),
+        "not_shown",
+        "0",
+        "0.2",
+    ),
+    "a line that was rounded wrongly": (
+        month(
+            invoices=[ours(total_minor=181, lines=[line(amount_minor=181)])],
+            stripe=stripe(
+                theirs(subtotal_minor=181, total_minor=181, lines=[("1", "90 executions", 181)])
+            ),
+        ),
+        "wrong_rounding",
+        "0",
+        "-0.01",
+    ),
+    "a total that is not the sum of its lines": (
+        month(
+            invoices=[ours(total_minor=200)],
+            stripe=stripe(theirs(subtotal_minor=200, total_minor=200)),
+        ),
+        "total_mismatch",
+        "0",
+        "-0.2",
+    ),
+    "an invoice deleted at Stripe": (month(stripe=stripe()), "missing_in_stripe", "1", "1.8"),
+    "an invoice that never came to Stripe": (
+        month(invoices=[ours(stripe_invoice_id=None, state="needs_review")], stripe=stripe()),
+        "not_sent",
+        "1",
+        "1.8",
+    ),
+    "an invoice at Stripe that says it is ours": (
+        month(stripe=stripe(theirs(), theirs(id="in_2", billing_key="bob:2026-10"))),
+        "orphan_in_stripe",
+        "-1",
+        "-1.8",
+    ),
+    "a second invoice at Stripe of the same key": (
+        month(stripe=stripe(theirs(id="in_2"), theirs())),
+        "duplicate_in_stripe",
+        "-1",
+        "-1.8",
+    ),
+    "an orphan in a currency that nothing of ours is in": (
+        month(stripe=stripe(theirs(), theirs(id="in_2", billing_key="b", currency="EUR"))),
+        "orphan_in_stripe",
+        "-1",
+        "-1.8",
+    ),
+    "an orphan in a currency that nobody knows": (
+        month(stripe=stripe(theirs(), theirs(id="in_2", billing_key="b", currency="XXX"))),
+        "orphan_in_stripe",
+        "-1",
+        "-180",
+    ),
+    "tax or a discount at Stripe": (
+        month(stripe=stripe(theirs(total_minor=214))),
+        "tax_or_discount",
+        "0",
+        "0",
+    ),
+    "a line changed at Stripe": (
+        month(stripe=stripe(theirs(lines=[("1", "something else", 180)]))),
+        "line_mismatch",
+        "0",
+        "0",
+    ),
+    "another payload at Stripe": (
+        month(stripe=stripe(theirs(payload_sha256=None))),
+        "metadata_hash_mismatch",
+        "0",
+        "0",
+    ),
+    "a billing key that was taken off at Stripe": (
+        month(stripe=stripe(theirs(billing_key=None))),
+        "billing_key_mismatch",
+        "0",
+        "0",
+    ),
+    "an id that is not noted here": (
+        month(invoices=[ours(stripe_invoice_id="in_9")]),
+        "id_mismatch",
+        "0",
+        "0",
+    ),
+    "a draft that was never finalized": (
+        month(stripe=stripe(theirs(status="draft"))),
+        "stuck_draft",
+        "0",
+        "0",
+    ),
+    "an invoice voided at Stripe": (
+        month(stripe=stripe(theirs(status="void"))),
+        "status_drift",
+        "0",
+        "0",
+    ),
+    "an open invoice at Stripe of which the books say that it failed": (
+        month(invoices=[ours(state="failed_retryable")]),
+        "status_drift",
+        "0",
+        "0",
+    ),
+}
+
+
+NOT_CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
+    "records that are still to be handled": (
+        month(log=[partition(end=110)]),
+        "in_flight",
+        "warning",
+        "10",
+    ),
+    "a partition that the rater has not come to": (
+        month(
+            log=[
+                partition(),
+                partition(
+                    partition=1, end=5, next=0, span=0, records=0, stored=0, duplicates=0, rows=0
+                ),
+            ]
+        ),
+        "in_flight",
+        "warning",
+        "5",
+    ),
+    "another version of an event": (
+        month(log=[partition(duplicates=1, conflicts=1)], conflicts=["a 1"]),
+        "conflict",
+        "warning",
+        "1",
+    ),
+    "a record that is no event": (
+        month(log=[partition(duplicates=1, dead_letters=1)], open_dead_letters=["5"]),
+        "dead_letter",
+        "warning",
+        "1",
+    ),
+    "a record that was no event, which somebody has dealt with": (
+        month(log=[partition(duplicates=1, dead_letters=1)]),
+        "dead_letter",
+        "info",
+        "1",
+    ),
+    "offsets without a record": (
+        month(log=[partition(records=97, stored=95, rows=95)]),
+        "log_gap",
+        "info",
+        "3",
+    ),
+    "events without a contract": (
+        month(events=MonthEvents(98, 88, 2, ["bob"])),
+        "unpriced",
+        "warning",
+        "2",
+    ),
+    "a fee that is not posted yet": (
+        month(
+            charges=[
+                charge(),
+                charge(
+                    charge="fee",
+                    event_quantity=Decimal(0),
+                    item_quantity=Decimal(0),
+                    expected=Decimal(19),
+                    item_amount=Decimal(0),
+                    posted=False,
+                ),
+            ]
+        ),
+        "not_posted_yet",
+        "warning",
+        "0",
+    ),
+    "a price of a shape that is not known here": (
+        month(charges=[charge(expected=None)]),
+        "price_not_checked",
+        "warning",
+        "0",
+    ),
+    "usage that came after its month was closed": (
+        month(
+            posted=[
+                posted(
+                    used_items=5, used_amount=Decimal(3), later_items=2, later_amount=Decimal("1.2")
+                )
+            ]
+        ),
+        "posted_later",
+        "info",
+        "2",
+    ),
+    "usage of an earlier month": (
+        month(
+            posted=[
+                posted(
+                    used_items=2, used_amount=Decimal(1), late_items=1, late_amount=Decimal("0.8")
+                )
+            ]
+        ),
+        "late",
+        "info",
+        "-1",
+    ),
+    "an invoice over nothing": (
+        month(
+            invoices=[
+                ours(),
+                ours(
+                    id="inv_2",
+                    state="skipped_zero",
+                    total_minor=0,
+                    stripe_invoice_id=None,
+                    billing_key="b",
+                    lines=[],
+                ),
+            ]
+        ),
+        "skipped_zero",
+        "info",
+        "1",
+    ),
+    "invoices that are not of Tallybook": (
+        month(stripe=stripe(theirs(), foreign=["in_7", "in_8"])),
+        "foreign",
+        "info",
+        "2",
+    ),
+    "invoices of another month": (
+        month(stripe=stripe(theirs(), other_months=["in_7"])),
+        "other_month",
+        "info",
+        "1",
+    ),
+    "invoices that wait to be sent": (
+        month(
+            run_state="planned",
+            invoices=[ours(state="frozen", stripe_invoice_id=None)],
+            stripe=stripe(),
+        ),
+        "not_sent",
+        "warning",
+        "1",
+    ),
+}
