@@ -186,7 +186,8 @@ class Demo:
             Row(
                 one,
                 invoiced.get(one.customer_id),
-                held.get(one.customer_id),
+                # What came to nothing is not sent, and Stripe holds nothing of it.
+                held.get(one.customer_id, 0 if invoiced.get(one.customer_id) == 0 else None),
                 billed.get(one.customer_id, 0),
             )
             for one in self._scenarios

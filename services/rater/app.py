@@ -74,9 +74,10 @@ class PatientBroker(KafkaBroker):
 def make_app(settings: Settings) -> ServiceApp:
     """Make the rater's app; it answers at once and says what it still waits for."""
     broker = PatientBroker(settings)
+    keys = KeyRing(settings, "tallybook_rater")
 
     async def readiness() -> Sequence[str]:
-        waiting = [] if broker.pool is not None else ["postgres"]
+        waiting = [] if broker.pool is not None and keys.ready else ["postgres"]
         return waiting if broker.reached and broker.consumer.assigned else [*waiting, "kafka"]
 
     api = make_api("Tallybook rater", "Turns events into line items.", readiness)
@@ -86,8 +87,8 @@ def make_app(settings: Settings) -> ServiceApp:
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with running(_duties(broker)), KeyRing(settings, "tallybook_rater") as ring:
-            routes.require_finance.ring = ring
+        async with running(_duties(broker)), keys:
+            routes.require_finance.ring = keys
             yield
         await api.state.engine.dispose()
         if broker.pool is not None:
