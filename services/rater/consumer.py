@@ -221,22 +221,21 @@ class UsageConsumer:
         """Give the records that come next; seek again where others came."""
         positions = self.positions
         ready: list[ConsumerRecord] = []
-        strays: set[TopicPartition] = set()
+        strays: set[tuple[str, int]] = set()
         started: set[tuple[str, int]] = set()
         for record in records:
             place = (record.topic, record.partition)
             expected = positions.next.get(place)
             if expected is None or record.offset < expected:
                 continue  # not looked up yet, or handled already: it comes again if needed
-            partition = TopicPartition(*place)
-            if partition in strays:
+            if place in strays:
                 continue
             if place not in started and not positions.follows(place, record.offset):
-                strays.add(partition)
+                strays.add(place)
                 continue
             started.add(place)
             ready.append(record)
-        self.start_from_books(sorted(strays))
+        self.start_from_books([TopicPartition(*place) for place in sorted(strays)])
         return ready
 
     async def _post(self, records: list[ConsumerRecord]) -> None:

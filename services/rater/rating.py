@@ -4,13 +4,15 @@ Whatever the transaction wrote, it wrote together with the new offsets or not at
 crash at any instruction, a redelivery or a second rater changes no total (I2).
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import asyncpg
 from prometheus_client import Counter, Histogram
 
 from services.rater import ledger
-from services.rater.metering import UsageTally
+from services.rater.metering import UsageKey, UsageTally
 from services.rater.posting import usage_line_items
 from services.rater.records import Batch, Record, StoredEvent, read_records
 from services.rater.rules import Rules, begin_posting, know_customers
@@ -63,15 +65,15 @@ class Rating:
             batch = read_records(records, rules.meters, self._limits)
             await ledger.move_offsets(connection, batch, expected)
             await know_customers(connection, rules, {event.customer_id for event in batch.events})
-            contract_ids = await self._store(connection, batch, topic, state)
-            await rate(connection, rules, state, batch.events, contract_ids)
+            added = await self._store(connection, batch, topic, state)
+            await post_usage(connection, rules, state, added)
             await ledger.write_batch_log(connection, batch, state.batch_id, expected)
         return batch
 
     async def _store(
         self, connection: Connection, batch: Batch, topic: str, state: PostingState
-    ) -> list[str | None]:
-        """Store the batch's events, taking out those that are there already.
+    ) -> dict[UsageKey, Decimal]:
+        """Store the batch's events, taking out those that are there already; give their usage.
 
         Most batches hold none, so the events are simply copied in; only where that fails, or
         the batch before had some, are they looked up.
@@ -82,12 +84,27 @@ class Rating:
             contract_ids = contracts_of(self._rules, batch.events)
             try:
                 async with connection.transaction():
-                    await ledger.copy_events(connection, batch.events, contract_ids, state.batch_id)
+                    return await self._copy(connection, batch.events, contract_ids, state)
             except asyncpg.UniqueViolationError:
                 await self._drop_known(connection, batch, topic)
-            else:
-                return contract_ids
-        return []
+        return {}
+
+    async def _copy(
+        self,
+        connection: Connection,
+        events: Sequence[StoredEvent],
+        contract_ids: Sequence[str | None],
+        state: PostingState,
+    ) -> dict[UsageKey, Decimal]:
+        """Copy events in, and add up what they used while Postgres still works on the rows."""
+        copying = asyncio.ensure_future(
+            ledger.copy_events(connection, events, contract_ids, state.batch_id)
+        )
+        try:
+            await asyncio.sleep(0)  # the rows are sent now
+            return tally_usage(events, contract_ids).quantities()
+        finally:
+            await copying
 
     async def _drop_known(self, connection: Connection, batch: Batch, topic: str) -> None:
         known = await ledger.stored_digests(connection, batch.events)
@@ -97,11 +114,9 @@ class Rating:
 
 def contracts_of(rules: Rules, events: Sequence[StoredEvent]) -> list[str | None]:
     """Give each event's contract, None where there is none at its time (unpriced)."""
-    result: list[str | None] = []
-    for event in events:
-        contract = rules.contract_at(event.customer_id, event.time)
-        result.append(None if contract is None else contract.id)
-    return result
+    contract_at = rules.contract_at
+    found = [contract_at(event.customer_id, event.time) for event in events]
+    return [None if contract is None else contract.id for contract in found]
 
 
 async def rate(
@@ -112,7 +127,13 @@ async def rate(
     contract_ids: Sequence[str | None],
 ) -> None:
     """Meter and price events that were stored: totals and line items."""
-    added = tally_usage(events, contract_ids).quantities()
+    await post_usage(connection, rules, state, tally_usage(events, contract_ids).quantities())
+
+
+async def post_usage(
+    connection: Connection, rules: Rules, state: PostingState, added: Mapping[UsageKey, Decimal]
+) -> None:
+    """Raise the running totals by quantities, and post what that costs."""
     if added:
         totals = await ledger.add_usage(connection, added)
         await ledger.post(connection, usage_line_items(added, totals, rules.by_id, state))

@@ -33,7 +33,8 @@ class Rules:
     def contract_at(self, customer_id: str, moment: datetime) -> Contract | None:
         """Give the customer's contract in force at a moment, if there is one."""
         for contract in self.by_customer.get(customer_id, ()):
-            if contract.covers(moment):
+            ends_at = contract.ends_at
+            if contract.starts_at <= moment and (ends_at is None or moment < ends_at):
                 return contract
         return None
 
