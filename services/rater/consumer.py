@@ -27,7 +27,7 @@ from shared.settings import Settings
 
 log = structlog.get_logger("tallybook.rater")
 
-_FETCH_BYTES = 4_000_000
+_FETCH_BYTES = 8_000_000
 
 
 class Positions:
