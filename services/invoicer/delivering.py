@@ -155,7 +155,8 @@ class Delivery:
         since = Period.parse(self._invoice.period).end - _CLOCK_SKEW
         listed = self._gateway.invoices_since(int(since.timestamp()), stripe_customer=customer)
         found = [one async for one in listed if one.billing_key == self._invoice.billing_key]
-        return sorted(found, key=lambda one: (one.created, one.id))
+        # Stripe lists the newest first; those of one second keep that order, turned round.
+        return sorted(reversed(found), key=lambda one: one.created)
 
     async def _delete(self, surplus: StripeInvoice) -> None:
         await self._calls.intend(self._invoice.id, "delete", [surplus.id])

@@ -1,0 +1,415 @@
+"""What the invoicer does about what it finds at Stripe, and about how Stripe answers (I8, I9)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from pydantic import SecretStr
+from starlette.responses import JSONResponse, Response
+
+from services.invoicer.patience import Patience
+from services.invoicer.sending import Sender
+from services.invoicer.stripe_gateway import StripeGateway
+from shared.database import open_engine
+from tests.infra.stripe_sandbox.checked import lines_of, ok
+from tests.integration.harness.world import World
+from tests.services.invoicer import months
+from tests.services.invoicer.postings import Item, bands
+from tests.services.invoicer.proxy import Call, LostError, Proxy, running_proxy
+from tests.services.invoicer.stripe_side import StripeSide, stripe_side
+
+HURRIED = Patience(attempts=4, first_delay=0.01, longest_delay=0.02)
+ITEMS = [Item("10"), Item("5", "other")]
+
+
+@dataclass
+class Bench:
+    """A world, its Stripe, and a gateway that goes by way of the proxy."""
+
+    world: World
+    stripe: StripeSide
+    proxy: Proxy
+    gateway: StripeGateway
+
+    async def send(self) -> str:
+        """Send the run; gives its state."""
+        run = await months.send(self.world, self.gateway, patience=HURRIED)
+        return run.state
+
+    async def frozen(self, **customers: list[Item]) -> None:
+        """Freeze the invoices of customers with these line items."""
+        await months.fill_month(self.world, customers)
+        await months.start(self.world)
+
+    async def state(self, customer: str = "acme") -> tuple[str, str]:
+        """Give the state of a customer's invoice, and its last error."""
+        found = (await months.invoices(self.world))[customer]
+        return found.state, found.last_error or ""
+
+    async def held(self, customer: str = "acme") -> list[tuple[str, int]]:
+        """Give status and total of a customer's invoices at Stripe."""
+        return [(one["status"], one["total"]) for one in await self.stripe.invoices(customer)]
+
+    async def draft_of_ours(self, amount: int | None = None) -> str:
+        """Make the draft at Stripe that an earlier, unanswered call would have made."""
+        invoice = (await months.invoices(self.world))["acme"]
+        twin = (await self.stripe.customers())[0]["id"]
+        metadata = {
+            "billing_key": invoice.billing_key,
+            "payload_sha256": invoice.payload_sha256,
+            "period": invoice.period,
+            "tallybook_customer": "acme",
+        }
+        made = await self.stripe.api.draft(twin, metadata=metadata)
+        if amount is not None:
+            path = f"/v1/invoices/{made['id']}/add_lines"
+            ok(await self.stripe.api.post(path, lines_of(amount)))
+        return str(made["id"])
+
+    async def known_customer(self) -> None:
+        """Have the customer acme at Stripe, as after an earlier month."""
+        twin = await self.stripe.api.customer(
+            email="acme@example.com", metadata={"tallybook_customer": "acme"}
+        )
+        assert twin["metadata"] == {"tallybook_customer": "acme"}
+
+
+@pytest.fixture
+async def bench(world: World) -> AsyncIterator[Bench]:
+    await world.apply_catalogue()
+    process = await world.start_stripe()
+    async with (
+        stripe_side(process.url, world.directory / "stripe.sqlite3") as stripe,
+        running_proxy(process.url) as proxy,
+        StripeGateway(world.settings.model_copy(update={"stripe_api_base": proxy.url})) as gateway,
+    ):
+        yield Bench(world, stripe, proxy, gateway)
+
+
+def _answer(status: int, **headers: str) -> Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    error = {"error": {"type": "api_error", "message": "as the test wills"}}
+    return JSONResponse(error, status, named)
+
+
+async def test_a_run_sent_again_makes_nothing_twice(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS, bob=bands(12))
+    assert await bench.send() == "done"
+    before = await bench.stripe.counts()
+    requests = len(bench.proxy.calls)
+    assert await bench.send() == "done"
+    assert await bench.stripe.counts() == before
+    assert len(bench.proxy.calls) == requests
+    assert await bench.held() == [("open", 1500)]
+
+
+async def test_senders_at_once_make_each_invoice_once(bench: Bench) -> None:
+    """Three senders, as in three processes, with more workers than there are customers."""
+    customers = {f"customer-{number:02d}": bands(3) for number in range(20)}
+    await bench.frozen(**customers)
+    engines = [open_engine(bench.world.settings, "tallybook_invoicer") for _ in range(3)]
+    run_id = f"run_{bench.world.period}"
+    senders = [Sender(engine, bench.gateway, workers=24, patience=HURRIED) for engine in engines]
+    runs = await asyncio.gather(*(sender.send(run_id) for sender in senders))
+    for engine in engines:
+        await engine.dispose()
+    assert [run.state for run in runs] == ["done"] * 3
+    assert await bench.stripe.counts() == {
+        "customer": {"active": 20},
+        "invoice": {"open": 20},
+        "line_item": {"total": 60},
+    }
+    created = [call for call in bench.proxy.calls if call.name == "POST invoices"]
+    assert len(created) == 20
+
+
+async def test_a_customer_with_two_currencies_has_an_invoice_in_each(bench: Bench) -> None:
+    await bench.frozen(acme=[Item("10"), Item("7", currency="EUR")])
+    assert await bench.send() == "done"
+    held = await bench.stripe.invoices("acme")
+    assert {(one["currency"], one["total"]) for one in held} == {("usd", 1000), ("eur", 700)}
+    assert (await bench.stripe.counts())["customer"] == {"active": 1}
+
+
+async def test_a_bad_customer_stops_nobody_else(bench: Bench) -> None:
+    await months.fill_month(bench.world, {"acme": ITEMS, "bad": ITEMS, "cyd": ITEMS})
+    await bench.world.fetch("UPDATE customers SET name = repeat('x', 300) WHERE id = 'bad'")
+    await months.start(bench.world)
+    assert await bench.send() == "failed"
+    state, error = await bench.state("bad")
+    assert state == "needs_review"
+    assert "256 characters" in error
+    for customer in ("acme", "cyd"):
+        assert await bench.state(customer) == ("finalized", "")
+
+    await bench.world.fetch("UPDATE customers SET name = 'Bad' WHERE id = 'bad'")
+    assert await bench.send() == "done"
+    assert await bench.held("bad") == [("open", 1500)]
+
+
+async def test_what_cannot_be_sent_is_not(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS, nothing=[Item("0")], credit=[Item("-3")], long=bands(251))
+    assert await bench.send() == "failed"
+    assert (await bench.state("nothing"))[0] == "skipped_zero"
+    assert await bench.state("credit") == (
+        "needs_review",
+        "the total is negative: Stripe takes no such invoice",
+    )
+    assert await bench.state("long") == ("needs_review", "it has 251 lines: Stripe takes 250")
+    assert await bench.state() == ("finalized", "")
+    assert (await bench.stripe.counts())["invoice"] == {"open": 1}
+
+
+async def test_an_invoice_of_the_most_lines_goes_in_three_calls(bench: Bench) -> None:
+    await bench.frozen(acme=bands(250))
+    assert await bench.send() == "done"
+    calls = [call.name for call in bench.proxy.calls]
+    assert calls.count("POST invoices/add_lines") == 3
+    assert await bench.held() == [("open", 250 * 251 // 2 * 100)]
+
+
+# what is found at Stripe ------------------------------------------------------------------
+
+
+async def test_a_draft_changed_before_it_is_read_back_is_not_finalized(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS)
+
+    async def tamper(call: Call) -> None:
+        if call.name == "GET invoices" and call.path.startswith("/v1/invoices/"):
+            invoice = call.path.rpartition("/")[2]
+            bench.stripe.change_lines(invoice, amount=1)
+
+    bench.proxy.before = tamper
+    assert await bench.send() == "failed"
+    state, error = await bench.state()
+    assert state == "needs_review"
+    assert "the amount of line 1 at Stripe is 1, ours is 1000" in error
+    assert await bench.held() == [("draft", 1500)]
+    audited = await bench.world.fetch("SELECT act FROM audit_entries WHERE act LIKE 'invoice.%'")
+    assert [row["act"] for row in audited] == ["invoice.needs_review"]
+
+
+async def test_once_a_person_has_deleted_a_wrong_draft_the_invoice_is_made_anew(
+    bench: Bench,
+) -> None:
+    await bench.frozen(acme=ITEMS)
+
+    async def tamper(call: Call) -> None:
+        if call.name == "GET invoices" and call.path.startswith("/v1/invoices/"):
+            bench.stripe.change(call.path.rpartition("/")[2], total=7)
+
+    bench.proxy.before = tamper
+    assert await bench.send() == "failed"
+    (wrong,) = await bench.stripe.invoices("acme")
+    await bench.stripe.delete_draft(wrong["id"])
+
+    async def leave_alone(_call: Call) -> None:
+        return None
+
+    bench.proxy.before = leave_alone
+    assert await bench.send() == "done"
+    assert await bench.held() == [("open", 1500)]
+
+
+async def test_a_draft_that_an_unanswered_call_left_is_adopted_and_surplus_ones_deleted(
+    bench: Bench,
+) -> None:
+    await bench.frozen(acme=ITEMS)
+    await bench.known_customer()
+    oldest = await bench.draft_of_ours()
+    for _ in range(2):
+        await bench.draft_of_ours(amount=50)
+    assert await bench.send() == "done"
+    (held,) = await bench.stripe.invoices("acme")
+    assert (held["id"], held["status"], held["total"]) == (oldest, "open", 1500)
+    assert "POST invoices" not in [call.name for call in bench.proxy.calls]
+
+
+async def test_invoices_that_are_not_ours_are_left_alone(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS)
+    await bench.known_customer()
+    twin = (await bench.stripe.customers())[0]["id"]
+    foreign = await bench.stripe.api.draft(twin)
+    other_key = await bench.stripe.api.draft(twin, metadata={"billing_key": "acme:other"})
+    assert await bench.send() == "done"
+    left = {one["id"]: one["status"] for one in await bench.stripe.invoices()}
+    assert left[foreign["id"]] == left[other_key["id"]] == "draft"
+    assert len(left) == 3
+
+
+async def test_a_finalized_invoice_of_ours_that_is_not_equal_is_for_a_person(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS)
+    await bench.known_customer()
+    wrong = await bench.draft_of_ours(amount=50)
+    ok(await bench.stripe.api.post(f"/v1/invoices/{wrong}/finalize"))
+    before = await bench.stripe.counts()
+    assert await bench.send() == "failed"
+    state, error = await bench.state()
+    assert state == "needs_review"
+    assert "the total at Stripe is 50, ours is 1500" in error
+    assert await bench.stripe.counts() == before
+
+
+async def test_two_finalized_invoices_of_one_key_are_for_a_person(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS)
+    await bench.known_customer()
+    for _ in range(2):
+        one = await bench.draft_of_ours(amount=50)
+        ok(await bench.stripe.api.post(f"/v1/invoices/{one}/finalize"))
+    assert await bench.send() == "failed"
+    state, error = await bench.state()
+    assert state == "needs_review"
+    assert "more than one finalized invoice" in error
+
+
+async def test_books_that_forgot_what_they_sent_find_it_again(bench: Bench) -> None:
+    """As after the restore of an old backup: no ids, no intents, and Stripe forgot the keys."""
+    await bench.frozen(acme=ITEMS)
+    assert await bench.send() == "done"
+    for statement in (
+        "DELETE FROM stripe_intents",
+        "DELETE FROM stripe_customers",
+        "UPDATE invoices SET stripe_invoice_id = NULL, state = 'frozen'",
+        "UPDATE invoice_runs SET state = 'sending'",
+    ):
+        await bench.world.fetch(statement)
+    bench.stripe.forget_keys()
+    before = await bench.stripe.counts()
+    assert await bench.send() == "done"
+    assert await bench.stripe.counts() == before
+    assert await bench.state() == ("finalized", "")
+
+
+async def test_an_invoice_that_was_voided_at_stripe_is_for_a_person(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS)
+    assert await bench.send() == "done"
+    (held,) = await bench.stripe.invoices("acme")
+    ok(await bench.stripe.api.post(f"/v1/invoices/{held['id']}/void"))
+    await bench.world.fetch("UPDATE invoices SET state = 'verified'")
+    await bench.world.fetch("UPDATE invoice_runs SET state = 'sending'")
+    assert await bench.send() == "failed"
+    state, error = await bench.state()
+    assert state == "needs_review"
+    assert "is void at Stripe" in error
+    assert len(await bench.held()) == 1
+
+
+# how Stripe answers -----------------------------------------------------------------------
+
+
+CHANGES = ["POST customers", "POST invoices", "POST invoices/add_lines", "POST invoices/finalize"]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_a_lost_answer_is_asked_for_again_and_nothing_is_made_twice(
+    bench: Bench, name: str
+) -> None:
+    await bench.frozen(acme=ITEMS)
+    lost = [2]
+
+    async def lose(call: Call, answer: Response) -> Response:
+        if call.name == name and lost[0]:
+            lost[0] -= 1
+            raise LostError
+        return answer
+
+    bench.proxy.after = lose
+    assert await bench.send() == "done"
+    assert lost == [0]
+    assert await bench.held() == [("open", 1500)]
+    assert (await bench.stripe.counts())["customer"] == {"active": 1}
+
+
+async def test_too_many_requests_are_waited_for(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS)
+    refused: dict[str, int] = {}
+
+    async def busy(call: Call) -> Response | None:
+        refused[call.name] = refused.get(call.name, 0) + 1
+        return _answer(429, retry_after="0") if refused[call.name] <= 2 else None
+
+    bench.proxy.before = busy
+    assert await bench.send() == "done"
+    assert await bench.held() == [("open", 1500)]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        *((name, 500) for name in ("GET customers", *CHANGES, "GET invoices")),
+        ("POST invoices", 429),
+        ("POST invoices", 503),
+    ],
+)
+async def test_while_stripe_cannot_the_invoice_waits_and_is_sent_later(
+    bench: Bench, name: str, status: int
+) -> None:
+    await bench.frozen(acme=ITEMS)
+    failing = [True]
+
+    async def fail(call: Call) -> Response | None:
+        return _answer(status) if failing[0] and call.name == name else None
+
+    bench.proxy.before = fail
+    assert await bench.send() == "failed"
+    state, error = await bench.state()
+    assert (state, f"({status})" in error) == ("failed_retryable", True)
+    failing[0] = False
+    assert await bench.send() == "done"
+    assert await bench.held() == [("open", 1500)]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_an_error_after_the_effect_that_stripe_repeats_for_its_key(
+    bench: Bench, name: str
+) -> None:
+    """Stripe keeps a 500 for its idempotency key too: only reading shows what was done."""
+    await bench.frozen(acme=ITEMS)
+    cursed: set[str | None] = set()
+
+    async def repeat(call: Call) -> Response | None:
+        return _answer(500) if call.key in cursed and call.key else None
+
+    async def curse(call: Call, answer: Response) -> Response:
+        if call.name == name and not cursed:
+            cursed.add(call.key)
+            return _answer(500)
+        return answer
+
+    bench.proxy.before, bench.proxy.after = repeat, curse
+    assert await bench.send() == "failed"
+    assert (await bench.state())[0] == "failed_retryable"
+    assert await bench.send() == "done"
+    assert await bench.held() == [("open", 1500)]
+    assert (await bench.stripe.counts())["customer"] == {"active": 1}
+
+
+async def test_an_error_without_an_effect_that_stripe_repeats_for_its_key(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS)
+    cursed: set[str | None] = set()
+
+    async def curse(call: Call) -> Response | None:
+        if call.name == "POST invoices" and not cursed:
+            cursed.add(call.key)
+        return _answer(500) if call.key in cursed and call.key else None
+
+    bench.proxy.before = curse
+    assert await bench.send() == "failed"
+    assert await bench.send() == "done"
+    keys = [call.key for call in bench.proxy.calls if call.name == "POST invoices"]
+    assert len(set(keys)) == 2
+    assert await bench.held() == [("open", 1500)]
+
+
+async def test_a_refused_api_key_fails_the_run_at_once_and_shows_no_secret(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS)
+    secret = SecretStr("sk_live_never_shown")
+    settings = bench.world.settings.model_copy(update={"stripe_api_key": secret})
+    async with StripeGateway(settings) as gateway:
+        run = await months.send(bench.world, gateway)
+    assert run.state == "failed"
+    state, error = await bench.state()
+    assert (state, "TALLYBOOK_STRIPE_API_KEY" in error) == ("failed_retryable", True)
+    assert "never_shown" not in error
+    assert await bench.send() == "done"

@@ -1,0 +1,28 @@
+"""Sends a run in a process of its own, as the command does, but sooner there to be killed.
+
+``python -m tests.services.invoicer.sending_process RUN``; ends with 0 when the run is done.
+I/O: Postgres and Stripe, by the settings of the environment.
+"""
+
+import asyncio
+import sys
+
+from services.invoicer.sending import Sender, begin
+from services.invoicer.stripe_gateway import StripeGateway
+from shared.database import open_engine
+from shared.settings import Settings
+
+
+async def send(run_id: str) -> int:
+    """Send what is left of a run."""
+    settings = Settings()
+    engine = open_engine(settings, "tallybook_invoicer")
+    await begin(engine, run_id, actor="tests")
+    async with StripeGateway(settings) as gateway:
+        run = await Sender(engine, gateway, workers=settings.invoicer_workers).send(run_id)
+    await engine.dispose()
+    return 0 if run.state == "done" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(send(sys.argv[1])))
