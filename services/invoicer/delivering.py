@@ -155,8 +155,7 @@ class Delivery:
         since = Period.parse(self._invoice.period).end - _CLOCK_SKEW
         listed = self._gateway.invoices_since(int(since.timestamp()), stripe_customer=customer)
         found = [one async for one in listed if one.billing_key == self._invoice.billing_key]
-        # Stripe lists the newest first; those of one second keep that order, turned round.
-        return sorted(reversed(found), key=lambda one: one.created)
+        return found[::-1]  # Stripe lists the newest first
 
     async def _delete(self, surplus: StripeInvoice) -> None:
         await self._calls.intend(self._invoice.id, "delete", [surplus.id])
