@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import warnings
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
@@ -134,8 +133,6 @@ def settings_command(json: JsonOption = False) -> None:
 
 def main() -> None:
     """Run the command line; what a user can act on becomes one line and an exit status."""
-    # A library asks for a directory of the user's session, which a service has none of.
-    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR", category=RuntimeWarning)
     try:
         cli()
     except TallybookError as error:

