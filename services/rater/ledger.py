@@ -1,6 +1,7 @@
 """Writes the rater's books, all within the caller's transaction. I/O: asyncpg only."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -24,13 +25,15 @@ class FencedError(TallybookError):
 
 
 async def move_offsets(
-    connection: Connection, batch: Batch, expected: Mapping[tuple[str, int], int]
+    connection: Connection,
+    following: Mapping[tuple[str, int], int],
+    expected: Mapping[tuple[str, int], int],
 ) -> None:
-    """Move each partition's offset past the batch, if it is where this rater believes it is.
+    """Move each partition's offset to the following, if it is where this rater believes it is.
 
     Raises `FencedError` otherwise; the caller's transaction must then be rolled back.
     """
-    places = sorted(batch.counts)
+    places = sorted(following)
     moved = await connection.fetch(
         "UPDATE offsets o SET next = n.next, moved_at = now()"
         " FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[])"
@@ -40,7 +43,7 @@ async def move_offsets(
         [topic for topic, _ in places],
         [partition for _, partition in places],
         [expected[place] for place in places],
-        [batch.counts[place].next_offset for place in places],
+        [following[place] for place in places],
     )
     if len(moved) != len(places):
         raise FencedError("another rater has handled these records")
@@ -60,21 +63,34 @@ async def stored_digests(
     return {(row["source"], row["id"]): row["digest"] for row in rows}
 
 
-async def copy_events(
+async def start_copy(
     connection: Connection,
     events: Sequence[StoredEvent],
     contract_ids: Sequence[str | None],
     batch_id: int,
-) -> None:
-    """Write new events; raises `asyncpg.UniqueViolationError` if one is there already."""
-    await connection.copy_records_to_table(
-        "events",
-        columns=_EVENT_COLUMNS,
-        records=[
-            (*event[:10], batch_id, contract_id)
-            for event, contract_id in zip(events, contract_ids, strict=True)
-        ],
+) -> asyncio.Task[str]:
+    """Send new events, and give the task that waits until Postgres has stored them.
+
+    The task raises `asyncpg.UniqueViolationError` if one is there already. Until it is done,
+    the connection is in use.
+    """
+    sent = asyncio.Event()
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        for event, contract_id in zip(events, contract_ids, strict=True):
+            yield (*event[:10], batch_id, contract_id)
+        sent.set()
+
+    copying = asyncio.create_task(
+        connection.copy_records_to_table("events", columns=_EVENT_COLUMNS, records=rows())
     )
+    copying.add_done_callback(lambda _: sent.set())
+    try:
+        await sent.wait()
+    except asyncio.CancelledError:
+        copying.cancel()
+        raise
+    return copying
 
 
 async def add_usage(
@@ -109,6 +125,7 @@ async def write_batch_log(
     batch: Batch,
     batch_id: int,
     expected: Mapping[tuple[str, int], int],
+    following: Mapping[tuple[str, int], int],
 ) -> None:
     """Write what became of each partition's records, and the records that were set aside."""
     await connection.executemany(
@@ -121,7 +138,7 @@ async def write_batch_log(
                 topic,
                 partition,
                 expected[topic, partition],
-                count.next_offset,
+                following[topic, partition],
                 count.records,
                 count.stored,
                 count.duplicates,

@@ -11,7 +11,7 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.rater import ledger
-from services.rater.metering import UsageKey
+from services.rater.metering import UsageKey, UsageTally
 from services.rater.months import post_month
 from services.rater.posting import usage_line_items
 from services.rater.rating import tally_usage
@@ -85,9 +85,10 @@ async def _post_tally(
     *,
     sign: int,
 ) -> None:
-    quantities = tally_usage(events, [contract_id] * len(events)).quantities()
+    tally = UsageTally()
+    tally_usage(events, [contract_id] * len(events), tally)
     added: dict[UsageKey, Decimal] = {
-        key: EXACT.multiply(Decimal(sign), quantity) for key, quantity in quantities.items()
+        key: EXACT.multiply(Decimal(sign), quantity) for key, quantity in tally.quantities().items()
     }
     if added:
         totals = await ledger.add_usage(connection, added)

@@ -14,7 +14,7 @@ from prometheus_client import Counter, Histogram
 from services.rater import ledger
 from services.rater.metering import UsageKey, UsageTally
 from services.rater.posting import usage_line_items
-from services.rater.records import Batch, Record, StoredEvent, read_records
+from services.rater.records import Batch, Record, RecordReader, StoredEvent, next_offsets
 from services.rater.rules import Rules, begin_posting, know_customers
 from services.rater.terms import PostingState
 from shared.database import Connection, Pool
@@ -23,6 +23,9 @@ from shared.periods import Period
 
 RECORDS = Counter("tallybook_rater_records", "Records handled, by what became of them", ["outcome"])
 SECONDS = Histogram("tallybook_rater_batch_seconds", "Seconds a batch took")
+
+_PART = 2_500
+"""Records read while Postgres stores the ones before; fewer make more statements."""
 
 
 class Rating:
@@ -42,74 +45,101 @@ class Rating:
         Gives the offsets as they are now. Raises `FencedError` where another rater has
         handled the records, and Postgres' own errors where it could not be asked.
         """
+        following = next_offsets(records)
         with SECONDS.time():
             async with self._pool.acquire() as connection:
-                batch = await self._handle(connection, records, expected)
+                batch = await self._handle(connection, records, expected, following)
         for count in batch.counts.values():
             RECORDS.labels("stored").inc(count.stored)
             RECORDS.labels("duplicate").inc(count.duplicates)
             RECORDS.labels("conflict").inc(count.conflicts)
             RECORDS.labels("dead_letter").inc(count.dead_letters)
-        return {place: count.next_offset for place, count in batch.counts.items()}
+        return following
 
     async def _handle(
         self,
         connection: Connection,
         records: Sequence[Record],
         expected: Mapping[tuple[str, int], int],
+        following: Mapping[tuple[str, int], int],
     ) -> Batch:
         rules = self._rules
-        topic = records[0].topic
         async with connection.transaction():
             state = await begin_posting(connection, rules)
-            batch = read_records(records, rules.meters, self._limits)
-            await ledger.move_offsets(connection, batch, expected)
-            await know_customers(connection, rules, {event.customer_id for event in batch.events})
-            added = await self._store(connection, batch, topic, state)
-            await post_usage(connection, rules, state, added)
-            await ledger.write_batch_log(connection, batch, state.batch_id, expected)
+            await ledger.move_offsets(connection, following, expected)
+            batch, used = await self._store(connection, records, state)
+            await post_usage(connection, rules, state, used.quantities())
+            await ledger.write_batch_log(connection, batch, state.batch_id, expected, following)
         return batch
 
     async def _store(
-        self, connection: Connection, batch: Batch, topic: str, state: PostingState
-    ) -> dict[UsageKey, Decimal]:
-        """Store the batch's events, taking out those that are there already; give their usage.
+        self, connection: Connection, records: Sequence[Record], state: PostingState
+    ) -> tuple[Batch, UsageTally]:
+        """Read the records and store their events; give what became of them, and their usage.
 
-        Most batches hold none, so the events are simply copied in; only where that fails, or
-        the batch before had some, are they looked up.
+        Most batches hold no event that the database holds already, so the events are simply
+        copied in; only where that fails, or the batch before had some, are they looked up.
         """
-        if self._look_first and batch.events:
-            await self._drop_known(connection, batch, topic)
-        while batch.events:
-            contract_ids = contracts_of(self._rules, batch.events)
+        reader = RecordReader(self._rules.meters, self._limits)
+        if not self._look_first:
             try:
                 async with connection.transaction():
-                    return await self._copy(connection, batch.events, contract_ids, state)
+                    return await self._read_and_copy(connection, reader, records, state)
             except asyncpg.UniqueViolationError:
-                await self._drop_known(connection, batch, topic)
-        return {}
+                reader = RecordReader(self._rules.meters, self._limits)
+        reader.read(records)
+        return await self._copy_unknown(connection, reader.batch, records[0].topic, state)
 
-    async def _copy(
+    async def _read_and_copy(
+        self,
+        connection: Connection,
+        reader: RecordReader,
+        records: Sequence[Record],
+        state: PostingState,
+    ) -> tuple[Batch, UsageTally]:
+        """Copy in what was read, part by part, and read the next part meanwhile."""
+        used = UsageTally()
+        copying: asyncio.Future[str] | None = None
+        try:
+            for start in range(0, len(records), _PART):
+                events = reader.read(records[start : start + _PART])
+                if copying is not None:
+                    await copying
+                copying = await self._start_copy(connection, events, used, state)
+        finally:
+            if copying is not None:
+                await copying
+        return reader.batch, used
+
+    async def _copy_unknown(
+        self, connection: Connection, batch: Batch, topic: str, state: PostingState
+    ) -> tuple[Batch, UsageTally]:
+        """Copy in the events that the database does not hold, also if another adds some now."""
+        while True:
+            known = await ledger.stored_digests(connection, batch.events)
+            batch.drop(known, topic)
+            self._look_first = bool(known)
+            used = UsageTally()
+            try:
+                async with connection.transaction():
+                    await (await self._start_copy(connection, batch.events, used, state))
+            except asyncpg.UniqueViolationError:
+                continue
+            return batch, used
+
+    async def _start_copy(
         self,
         connection: Connection,
         events: Sequence[StoredEvent],
-        contract_ids: Sequence[str | None],
+        used: UsageTally,
         state: PostingState,
-    ) -> dict[UsageKey, Decimal]:
-        """Copy events in, and add up what they used while Postgres still works on the rows."""
-        copying = asyncio.ensure_future(
-            ledger.copy_events(connection, events, contract_ids, state.batch_id)
-        )
-        try:
-            await asyncio.sleep(0)  # the rows are sent now
-            return tally_usage(events, contract_ids).quantities()
-        finally:
-            await copying
-
-    async def _drop_known(self, connection: Connection, batch: Batch, topic: str) -> None:
-        known = await ledger.stored_digests(connection, batch.events)
-        batch.drop(known, topic)
-        self._look_first = bool(known)
+    ) -> asyncio.Future[str]:
+        """Send events to Postgres, and add up what they used while it stores them."""
+        await know_customers(connection, self._rules, {event.customer_id for event in events})
+        contract_ids = contracts_of(self._rules, events)
+        copying = await ledger.start_copy(connection, events, contract_ids, state.batch_id)
+        tally_usage(events, contract_ids, used)
+        return copying
 
 
 def contracts_of(rules: Rules, events: Sequence[StoredEvent]) -> list[str | None]:
@@ -127,7 +157,9 @@ async def rate(
     contract_ids: Sequence[str | None],
 ) -> None:
     """Meter and price events that were stored: totals and line items."""
-    await post_usage(connection, rules, state, tally_usage(events, contract_ids).quantities())
+    used = UsageTally()
+    tally_usage(events, contract_ids, used)
+    await post_usage(connection, rules, state, used.quantities())
 
 
 async def post_usage(
@@ -139,9 +171,10 @@ async def post_usage(
         await ledger.post(connection, usage_line_items(added, totals, rules.by_id, state))
 
 
-def tally_usage(events: Sequence[StoredEvent], contract_ids: Sequence[str | None]) -> UsageTally:
+def tally_usage(
+    events: Sequence[StoredEvent], contract_ids: Sequence[str | None], tally: UsageTally
+) -> None:
     """Count events in, each under its contract and the month of its time; unpriced ones not."""
-    tally = UsageTally()
     periods: dict[tuple[int, int], str] = {}
     for event, contract_id in zip(events, contract_ids, strict=True):
         if contract_id is None or event.meters is None:
@@ -151,4 +184,3 @@ def tally_usage(events: Sequence[StoredEvent], contract_ids: Sequence[str | None
         if period is None:
             period = periods[month] = str(Period(*month))
         tally.add(contract_id, period, event.meters, event.group, event.values)
-    return tally

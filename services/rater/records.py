@@ -1,6 +1,6 @@
 """Reads records of the log: each becomes an event to store or a dead letter. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -73,8 +73,6 @@ class DeadLetter:
 class PartitionCount:
     """What became of one partition's records in a batch."""
 
-    first_offset: int
-    next_offset: int
     records: int = 0
     duplicates: int = 0
     conflicts: int = 0
@@ -125,42 +123,55 @@ class Batch:
             self.counts[topic, event.partition].conflicts += 1
 
 
-def read_records(
-    records: Sequence[Record], meters: dict[str, EventTypeMeters], limits: TimeLimits
-) -> Batch:
-    """Read a batch of records; `limits` bound an event's time by when the log received it."""
-    batch = Batch()
-    suspect = may_hold_secret(b"\n".join([record.value or b"" for record in records]))
-    seen: dict[tuple[str, str], bytes] = {}
-    moments: dict[int, datetime] = {}
-    for record in records:
-        offset = record.offset
-        place = (record.topic, record.partition)
-        count = batch.counts.get(place)
-        if count is None:
-            count = batch.counts[place] = PartitionCount(offset, offset + 1)
-        count.records += 1
-        count.next_offset = offset + 1
-        received_at = moments.get(record.timestamp)
-        if received_at is None:
-            received_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-            moments[record.timestamp] = received_at
-        try:
-            event = _read_record(record, received_at, meters, limits, suspect=suspect)
-        except InvalidEventError as error:
-            count.dead_letters += 1
-            batch.dead_letters.append(_dead_letter(record, received_at, error))
-            continue
-        digest = seen.setdefault((event.source, event.id), event.digest)
-        if digest is event.digest:
-            batch.events.append(event)
-        elif digest == event.digest:
-            count.duplicates += 1
-            batch.duplicates.append(event)
-        else:
-            count.conflicts += 1
-            batch.conflicts.append(event)
-    return batch
+class RecordReader:
+    """Reads a batch of records, whole or in parts; `batch` is what was read so far.
+
+    `limits` bound an event's time by when the log received it.
+    """
+
+    def __init__(self, meters: dict[str, EventTypeMeters], limits: TimeLimits) -> None:
+        self.batch = Batch()
+        self._meters = meters
+        self._limits = limits
+        self._seen: dict[tuple[str, str], bytes] = {}
+        self._moments: dict[int, datetime] = {}
+
+    def read(self, records: Sequence[Record]) -> list[StoredEvent]:
+        """Read the next records, and give those of their events that repeat none before."""
+        batch, meters, limits = self.batch, self._meters, self._limits
+        suspect = may_hold_secret(b"\n".join([record.value or b"" for record in records]))
+        fresh: list[StoredEvent] = []
+        for record in records:
+            count = batch.counts.get((record.topic, record.partition))
+            if count is None:
+                count = batch.counts[record.topic, record.partition] = PartitionCount()
+            count.records += 1
+            received_at = self._moments.get(record.timestamp)
+            if received_at is None:
+                received_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+                self._moments[record.timestamp] = received_at
+            try:
+                event = _read_record(record, received_at, meters, limits, suspect=suspect)
+            except InvalidEventError as error:
+                count.dead_letters += 1
+                batch.dead_letters.append(_dead_letter(record, received_at, error))
+                continue
+            digest = self._seen.setdefault((event.source, event.id), event.digest)
+            if digest is event.digest:
+                fresh.append(event)
+            elif digest == event.digest:
+                count.duplicates += 1
+                batch.duplicates.append(event)
+            else:
+                count.conflicts += 1
+                batch.conflicts.append(event)
+        batch.events += fresh
+        return fresh
+
+
+def next_offsets(records: Iterable[Record]) -> dict[tuple[str, int], int]:
+    """Give the offset after the last record of each partition."""
+    return {(record.topic, record.partition): record.offset + 1 for record in records}
 
 
 def _read_record(

@@ -80,11 +80,12 @@ async def know_customers(connection: Connection, rules: Rules, customers: Iterab
     unknown = [customer for customer in customers if customer not in rules.by_customer]
     if not unknown:
         return
-    for customer in unknown:
-        rules.by_customer[customer] = []
     rows = await connection.fetch(
         _CONTRACTS + "WHERE c.customer_id = ANY($1) ORDER BY c.starts_at", unknown
     )
+    # Only now: where the question failed, the customers must be asked for again.
+    for customer in unknown:
+        rules.by_customer[customer] = []
     for row in rows:
         contract = read_contract(row)
         rules.by_customer[contract.customer_id].append(contract)

@@ -15,10 +15,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from services.rater.metering import UsageKey
+from services.rater.metering import UsageKey, UsageTally
 from services.rater.posting import LineItem, usage_line_items
 from services.rater.rating import contracts_of, tally_usage
-from services.rater.records import read_records
+from services.rater.records import RecordReader, next_offsets
 from services.rater.terms import PostingState
 from shared.events import TimeLimits
 from tests.services.rater.factories import (
@@ -121,21 +121,25 @@ class Books:
 
     def take(self, records: list[LogRecord], state: PostingState) -> None:
         """Handle a batch in the order of `Rating`, with lists for tables."""
-        batch = read_records(records, METERS, LIMITS)
+        reader = RecordReader(METERS, LIMITS)
+        reader.read(records)
+        batch = reader.batch
         names = {event.name for event in batch.events}
         known = {name: digest for name, digest in self.known.items() if name in names}
         if known:
             batch.drop(known, TOPIC)
         contract_ids = contracts_of(RULES, batch.events)
-        added = tally_usage(batch.events, contract_ids).quantities()
+        tally = UsageTally()
+        tally_usage(batch.events, contract_ids, tally)
+        added = tally.quantities()
         for key, quantity in added.items():
             self.totals[key] = self.totals.get(key, Decimal(0)) + quantity
         self.items += usage_line_items(added, self.totals, RULES.by_id, state)
         self.known |= {event.name: event.digest for event in batch.events}
         self.unpriced += contract_ids.count(None)
         count = batch.counts[TOPIC, 0]
-        assert count.first_offset == self.next
-        self.next = count.next_offset
+        assert records[0].offset == self.next
+        self.next = next_offsets(records)[TOPIC, 0]
         self.duplicates += count.duplicates
         self.conflicts += count.conflicts
         self.dead_letters += count.dead_letters

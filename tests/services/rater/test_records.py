@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rater.records import Batch, read_records
+from services.rater.records import Batch, RecordReader, next_offsets
 from shared.events import TimeLimits
 from tests.services.rater.factories import TOPIC, LogRecord, log_of, shipped_meters
 from tests.shared.factories import NOW, event_bytes, event_with_raw_data, execution_data
@@ -18,7 +18,14 @@ SECRET = "sk-" + "ant-api03-" + "Ab3_-" * 18
 
 
 def read(*records: LogRecord) -> Batch:
-    return read_records(records, METERS, LIMITS)
+    return read_parts(list(records))
+
+
+def read_parts(*parts: list[LogRecord]) -> Batch:
+    reader = RecordReader(METERS, LIMITS)
+    fresh = [event for part in parts for event in reader.read(part)]
+    assert fresh == reader.batch.events
+    return reader.batch
 
 
 def version(name: str, tokens: int = 1_000) -> bytes:
@@ -103,7 +110,7 @@ def outcomes(log: list[LogRecord], sizes: list[int]) -> list[tuple[int, int, int
     left = list(log)
     for size in [*sizes, len(log)]:
         records, left = left[:size], left[size:]
-        batch = read(*records)
+        batch = read_parts(records[:2], records[2:])
         names = {event.name for event in batch.events}
         batch.drop({name: digest for name, digest in known.items() if name in names}, TOPIC)
         known |= {event.name: event.digest for event in batch.events}
@@ -120,7 +127,8 @@ def assert_counted(batch: Batch, records: list[LogRecord]) -> None:
     assert sum(count.stored for count in batch.counts.values()) == len(batch.events)
     for (_, partition), count in batch.counts.items():
         offsets = [record.offset for record in records if record.partition == partition]
-        assert (count.first_offset, count.next_offset) == (offsets[0], offsets[-1] + 1)
+        assert count.records == len(offsets)
+        assert next_offsets(records)[TOPIC, partition] == offsets[-1] + 1
         assert count.dead_letters == sum(
             letter.partition == partition for letter in batch.dead_letters
         )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.rater.metering import Meter, by_event_type
-from services.rater.records import read_records
+from services.rater.records import RecordReader
 from services.rater.rereading import stored_event
 from shared.events import TimeLimits
 from tests.services.rater.factories import LogRecord
@@ -41,7 +41,7 @@ LIMITS = TimeLimits(max_age_days=90, max_skew_seconds=300)
 def test_an_event_is_metered_alike_when_it_is_read_back(sent: str, stored: str) -> None:
     """`stored` is what Postgres makes of the JSON that was sent."""
     record = LogRecord(event_with_raw_data(sent, type=TYPE))
-    (first,) = read_records([record], METERS, LIMITS).events
+    (first,) = RecordReader(METERS, LIMITS).read([record])
     names = ("source", "id", "type", "customer_id", "time", "digest", "partition", "received_at")
     row: dict[str, Any] = {name: getattr(first, name) for name in names}
     row |= {"data": stored, "log_offset": first.offset}

@@ -1,13 +1,19 @@
 """Which contract holds at a moment, and onto which invoice usage goes."""
 
+import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.rater.pricing import GraduatedCharge, RecurringCharge
+from services.rater.rules import Rules, know_customers
 from services.rater.terms import PostingState
+from shared.database import Connection
 from shared.periods import Period
 from tests.services.rater.factories import contract, rules_of, schedule, unit_charge
 
@@ -65,3 +71,24 @@ def test_usage_goes_to_its_own_month_or_the_first_open_one_after(
         month for index, month in enumerate(months) if index >= used_in and index not in closed
     )
     assert state.posting_period(str(months[used_in])) == str(expected)
+
+
+def test_a_customer_who_could_not_be_looked_up_is_looked_up_again() -> None:
+    """Postgres going away must not make a customer one without contracts."""
+    answers: Iterator[object] = iter([ConnectionResetError(), []])
+
+    class Losing:
+        async def fetch(self, query: str, *arguments: object) -> object:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    rules = Rules()
+    connection = cast("Connection", Losing())
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(know_customers(connection, rules, ["customer-1"]))
+    assert rules.by_customer == {}
+    asyncio.run(know_customers(connection, rules, ["customer-1"]))
+    assert rules.by_customer == {"customer-1": []}
+    asyncio.run(know_customers(connection, rules, ["customer-1"]))
