@@ -7,7 +7,9 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from shared.database import Role
+from services.rater.rating import Rating
+from shared.database import Role, open_pool
+from shared.events import TimeLimits
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness import traffic
 from tests.integration.harness.books import (
@@ -18,6 +20,7 @@ from tests.integration.harness.books import (
 )
 from tests.integration.harness.events import encoded, executions
 from tests.integration.harness.world import World
+from tests.services.rater.factories import LogRecord
 
 APPEND_ONLY = ("line_items", "audit_entries")
 
@@ -123,6 +126,34 @@ async def test_redelivery_of_the_whole_log_changes_nothing_as_events_are_unique(
         await world.fetch("DELETE FROM events")
         assert (await _rate_from_the_start(world)).amounts != once.amounts
         assert len(await world.out_of_balance()) == 1
+
+
+async def test_what_is_known_is_taken_out_wherever_it_stands_in_a_large_batch(
+    new_world: OpenWorld,
+) -> None:
+    """A batch is stored part by part; a repeat in its last part undoes the parts before."""
+    async with new_world() as world:
+        await world.apply_catalogue()
+        await world.add_customer("many", "byok")
+        events = [encoded(event) for event in executions("many", 6_000, period=world.period)]
+        topic = world.settings.usage_topic
+        await world.fetch("INSERT INTO offsets (topic, partition, next) VALUES ($1, 0, 0)", topic)
+        received = int(world.period.end.timestamp() * 1000)
+        following = {(topic, 0): 0}
+        async with await open_pool(world.settings, "tallybook_rater", size=1) as pool:
+            rating = Rating(pool, TimeLimits(max_age_days=90, max_skew_seconds=300))
+            for batch in (events[:10], events[10:] + events[:20], events[:10], events[3:9]):
+                records = [
+                    LogRecord(value, following[topic, 0] + number, topic=topic, timestamp=received)
+                    for number, value in enumerate(batch)
+                ]
+                following = await rating.handle(records, following)
+        totals = await world.totals()
+        assert totals.events == {"many": 6_000}
+        assert totals.amounts == {("many", "executions"): 12}
+        assert await world.out_of_balance() == []
+        rows = await world.fetch("SELECT stored, duplicates FROM batches ORDER BY first_offset")
+        assert [tuple(row) for row in rows] == [(10, 0), (5_990, 20), (0, 10), (0, 6)]
 
 
 async def _rate_from_the_start(world: World) -> Totals:
