@@ -1,8 +1,10 @@
 """What is measured: ingest beside a bare producer, rating beside a bare COPY. I/O: real servers."""
 
 import asyncio
+import contextlib
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -13,17 +15,26 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from benchmarks import events as made
 from benchmarks.http_load import requests, send_all
-from infra.local.installation import Installation
+from infra.local.installation import Installation, environment_of
+from infra.local.stack import answers
+from infra.local.supervisor import Program
+from services.rater.ledger import EVENT_COLUMNS
 from shared.broker import end_offsets
+from shared.database import POSTING_LOCK
 from shared.events import CloudEvent
+from shared.periods import Period
 
 T = TypeVar("T")
 
 BATCH = 100
 COPY_BATCH = 10_000
+SECOND_RATER = "rater-2"
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 300
+_FILL_SECONDS = 1_200
+_HANDLED = "SELECT coalesce(sum(next), 0)::bigint FROM offsets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,9 @@ async def copy(installation: Installation, events: Sequence[tuple[str, bytes]]) 
         await connection.execute("CREATE TABLE copied_events (LIKE events INCLUDING ALL)")
         started = time.monotonic()
         for part in batched(rows, COPY_BATCH):
-            await connection.copy_records_to_table("copied_events", records=part)
+            await connection.copy_records_to_table(
+                "copied_events", columns=EVENT_COLUMNS, records=part
+            )
         seconds = time.monotonic() - started
         await connection.execute("DROP TABLE copied_events")
     finally:
@@ -122,40 +135,91 @@ async def copy(installation: Installation, events: Sequence[tuple[str, bytes]]) 
     return Rate(len(events), seconds)
 
 
+@contextlib.asynccontextmanager
+async def nothing_posted(installation: Installation) -> AsyncIterator[None]:
+    """Hold the posting lock: raters come as far as their first transaction, and wait."""
+    connection = await asyncpg.connect(installation.settings.postgres())
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", POSTING_LOCK)
+        yield
+    finally:
+        await connection.close()
+
+
+async def start_second_rater(installation: Installation) -> None:
+    """Start another rater beside the first, and wait until it has its share of partitions."""
+    port = installation.stack.ports["invoicer"]  # no invoicer runs here
+    environment = {
+        **environment_of(installation.settings),
+        "TALLYBOOK_RATER_PORT": str(port),
+        "TALLYBOOK_RATER_INSTANCE": SECOND_RATER,
+    }
+    command = [sys.executable, "-m", "services.cli", "rater"]
+    url = f"http://127.0.0.1:{port}/health/ready"
+    program = Program(SECOND_RATER, command, lambda: answers(url), environment)
+    await installation.stack.supervisor.start(program)
+
+
 async def rate(installation: Installation) -> Rate:
     """Rating: from the log to committed events, totals and line items, exactly once.
 
-    The log was filled before; the clock runs from the first transaction's start to the moment
-    at which the offsets in Postgres have reached the log's ends.
+    The log was filled before, while nothing could be posted; the clock runs from the moment
+    at which it can to that at which the offsets in Postgres have reached the log's ends.
     """
-    ends = await end_offsets(installation.settings)
-    await installation.start_service("rater")
+    started = time.monotonic()
+    ends = sum((await end_offsets(installation.settings)).values())
     connection = await asyncpg.connect(installation.settings.postgres())
     try:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while await connection.fetchval("SELECT coalesce(sum(next), 0) FROM offsets") < sum(
-            ends.values()
-        ):
-            if time.monotonic() > deadline:
+        before = await connection.fetchval(_HANDLED)
+        while await connection.fetchval(_HANDLED) < ends:
+            if time.monotonic() > started + _PATIENCE_SECONDS:
                 raise TimeoutError("the rater does not catch up")
             await asyncio.sleep(_POLL_SECONDS)
-        seconds = await connection.fetchval(
-            "SELECT extract(epoch FROM clock_timestamp() - min(handled_at)) FROM batches"
-        )
     finally:
         await connection.close()
-    return Rate(sum(ends.values()), float(seconds))
+    return Rate(ends - before, time.monotonic() - started)
+
+
+async def fill(installation: Installation, count: int, period: Period) -> None:
+    """Put events into the table that were stored earlier, so that it is as large as years make it.
+
+    They are made in Postgres, and the table's keys afterwards, as that is quicker.
+    """
+    connection = await asyncpg.connect(installation.settings.postgres())
+    try:
+        await connection.execute("ALTER TABLE voids DROP CONSTRAINT voids_source_event_id_fkey")
+        await connection.execute("ALTER TABLE events DROP CONSTRAINT events_pkey")
+        await connection.execute(
+            "INSERT INTO events (source, id, type, customer_id, time, data, digest, partition,"
+            " log_offset, received_at, batch_id, contract_id)"
+            " SELECT 'urn:tallybook:stored', md5(n::text), 'ai.execution.finished', 'earlier',"
+            " $2::timestamptz - n * interval '1 second', jsonb_build_object('execution_id', n,"
+            " 'status', 'succeeded', 'model', 'claude-sonnet-4', 'input_tokens', 1000,"
+            " 'output_tokens', 500, 'key_label', 'main'), decode(md5(n::text), 'hex'), 0, n,"
+            " $2::timestamptz, 0, 'earlier' FROM generate_series(1, $1::bigint) AS n",
+            count,
+            period.start,
+            timeout=_FILL_SECONDS,
+        )
+        await connection.execute(
+            "ALTER TABLE events ADD PRIMARY KEY (source, id)", timeout=_FILL_SECONDS
+        )
+        await connection.execute("VACUUM (ANALYZE) events", timeout=_FILL_SECONDS)
+        await connection.execute("CHECKPOINT", timeout=_FILL_SECONDS)
+    finally:
+        await connection.close()
 
 
 async def count_rated(installation: Installation) -> tuple[int, int, int]:
-    """Count stored events, different events among them, and executions on line items."""
+    """Count stored events of the benchmark, different ones, and executions on line items."""
     connection = await asyncpg.connect(installation.settings.postgres())
     try:
         row = await connection.fetchrow(
-            "SELECT (SELECT count(*) FROM events) AS stored,"
-            " (SELECT count(DISTINCT (source, id)) FROM events) AS different,"
+            "SELECT count(*) AS stored, count(DISTINCT id) AS different,"
             " (SELECT coalesce(sum(quantity), 0) FROM line_items WHERE charge = 'executions')"
-            " AS billed"
+            " AS billed FROM events WHERE source = $1",
+            made.SOURCE,
+            timeout=_FILL_SECONDS,
         )
     finally:
         await connection.close()

@@ -19,6 +19,9 @@ from services.invoicer import commands as invoicer_commands
 from services.invoicer.reconciliation.commands import reconcile_command
 from services.rater import app as rater_app
 from services.rater import commands as rater_commands
+from services.rater.corrections import commands as correction_commands
+from services.rater.quotes import commands as quote_commands
+from services.rater.usage.commands import usage_command
 from shared import logs
 from shared.broker import create_topic
 from shared.console import JsonOption, err, rows_table, run, show
@@ -70,12 +73,17 @@ cli.command("doctor")(local_commands.doctor_command)
 cli.add_typer(rater_commands.catalogue, name="catalogue", no_args_is_help=True)
 cli.add_typer(rater_commands.customers, name="customers", no_args_is_help=True)
 cli.add_typer(rater_commands.contracts, name="contracts", no_args_is_help=True)
+cli.command("quote")(quote_commands.quote_command)
+cli.command("compare")(quote_commands.compare_command)
+cli.command("usage")(usage_command)
 cli.add_typer(invoicer_commands.periods, name="periods", no_args_is_help=True)
 cli.add_typer(invoicer_commands.runs, name="runs", no_args_is_help=True)
 cli.add_typer(invoicer_commands.invoices, name="invoices", no_args_is_help=True)
 cli.command("reconcile")(reconcile_command)
 cli.add_typer(ingest_commands.keys, name="keys", no_args_is_help=True)
+rater_commands.events.command("void")(correction_commands.void_command)
 cli.add_typer(rater_commands.events, name="events", no_args_is_help=True)
+cli.command("rerate", no_args_is_help=True)(correction_commands.rerate_command)
 cli.add_typer(rater_commands.dead_letters, name="dead-letters", no_args_is_help=True)
 
 

@@ -126,6 +126,9 @@ class KeyRing:
                 log.warning("waiting for Postgres to read the keys", error=type(error).__name__)
             except asyncpg.UndefinedTableError:
                 log.warning("the database is not migrated; run: tallybook migrate")
+            except Exception:
+                # Whatever it was: a revoked key must not stay in force because of it.
+                log.exception("the keys could not be read; trying again")
             await asyncio.sleep(REFRESH_SECONDS if self._pool is not None else _RETRY_SECONDS)
 
     async def _read(self, pool: Pool) -> None:

@@ -7,7 +7,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 
 import hashlib
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
@@ -29,6 +29,8 @@ _MAX_EVENT_BYTES = 64_000
 _MAX_DEPTH = 16
 _LARGEST_NUMBER = 10**12
 _DECIMAL_PLACES = 12
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class CloudEvent(msgspec.Struct, frozen=True, gc=False):
@@ -78,11 +80,16 @@ class TimeLimits:
 
     def check(self, time: datetime, received_at: datetime) -> None:
         """Raise `InvalidEventError` (`too_old`, `in_the_future`) for a time out of bounds."""
-        if time < (oldest := received_at - self._max_age):
+        oldest, newest = self.window(received_at)
+        if time < oldest:
             detail = f"events before {oldest:%FT%TZ} are not taken"
             raise InvalidEventError("too_old", detail, "/time")
-        if time > (newest := received_at + self._max_skew):
+        if time > newest:
             raise InvalidEventError("in_the_future", f"the time is after {newest:%FT%TZ}", "/time")
+
+    def window(self, received_at: datetime) -> tuple[datetime, datetime]:
+        """Give the oldest and the newest time that an event received then may have."""
+        return received_at - self._max_age, received_at + self._max_skew
 
 
 _decode_event = msgspec.json.Decoder(CloudEvent).decode
@@ -210,7 +217,8 @@ def content_digest(event: CloudEvent, canonical: bytes) -> bytes:
 
     Order of keys, white space and the offset of the time make no difference (I3).
     """
-    head = f"{event.type}\x00{event.subject}\x00{event.time.timestamp()!r}\x00".encode()
+    microseconds = (event.time - _EPOCH) // _MICROSECOND
+    head = f"{event.type}\x00{event.subject}\x00{microseconds}\x00".encode()
     return hashlib.blake2b(head + canonical, digest_size=16).digest()
 
 

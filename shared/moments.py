@@ -26,13 +26,13 @@ def parse_moment(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise InvalidMomentError(text) from None
-    if moment.tzinfo is None:
-        if "T" in text.upper() or " " in text or ":" in text:
-            raise InvalidMomentError(text)
-        return moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC)
+    if "T" in text.upper() or " " in text or ":" in text:
+        raise InvalidMomentError(text)
+    return moment.replace(tzinfo=UTC)
 
 
 def format_moment(moment: datetime | None) -> str | None:

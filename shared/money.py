@@ -4,6 +4,7 @@ Amounts are `Decimal` in the currency's major unit (dollars, not cents) until an
 line rounds them, once, to an integer of the currency's minor unit (invariant I6).
 """
 
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation
 
 from shared.errors import InvalidInputError
@@ -56,6 +57,33 @@ def round_to_minor(amount: Decimal, currency: str) -> int:
 def from_minor(minor: int, currency: str) -> Decimal:
     """Give the amount in major units that `minor` whole minor units are worth."""
     return EXACT.scaleb(Decimal(minor), -minor_unit_places(currency))
+
+
+def allocate(minor: int, weights: Sequence[Decimal]) -> list[int]:
+    """Share out whole minor units by weights, so that the parts add up to the whole.
+
+    Each gets what it is due, cut to whole units; those who lost most by that get what is left,
+    one each, the first of equals first. A negative whole mirrors its positive twin. Weights are
+    0 or more; where all are 0 they share equally. Raises `ValueError` without a weight.
+    """
+    if not weights or min(weights) < 0:
+        raise ValueError("there must be weights, of 0 or more")
+    parts = _whole_numbers(weights)
+    whole = sum(parts)
+    if not whole:
+        parts, whole = [1] * len(parts), len(parts)
+    due = [divmod(abs(minor) * part, whole) for part in parts]
+    shares = [share for share, _ in due]
+    by_loss = sorted(range(len(due)), key=lambda index: -due[index][1])
+    for index in by_loss[: abs(minor) - sum(shares)]:
+        shares[index] += 1
+    return [-share for share in shares] if minor < 0 else shares
+
+
+def _whole_numbers(weights: Sequence[Decimal]) -> list[int]:
+    """Write weights as whole numbers, by moving their points alike."""
+    places = max(-int(weight.as_tuple().exponent) for weight in weights)
+    return [int(EXACT.scaleb(weight, places)) for weight in weights]
 
 
 def prorate(amount: Decimal, part: int, whole: int) -> Decimal:

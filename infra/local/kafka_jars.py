@@ -61,17 +61,17 @@ def missing_jars() -> list[Jar]:
 def kafka_class_path(on_progress: Callable[[int, int], None] | None = None) -> list[Path]:
     """Give the paths of all jars, fetching those that are missing and checking every hash.
 
-    `on_progress` is told how many of how many are there. Raises `JarError` with what to do.
+    `on_progress` is told how many of how many are there, if any is missing. Raises
+    `JarError` with what to do.
     """
     jars = locked_jars()
     directory = _directory()
-    done = 0
+    missing = missing_jars()
     paths = []
     with ThreadPoolExecutor(_DOWNLOADS) as pool:
-        for path in pool.map(lambda jar: _have(jar, directory), jars):
+        for done, path in enumerate(pool.map(lambda jar: _have(jar, directory), jars), 1):
             paths.append(path)
-            done += 1
-            if on_progress is not None:
+            if missing and on_progress is not None:
                 on_progress(done, len(jars))
     return paths
 

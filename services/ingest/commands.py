@@ -63,7 +63,8 @@ def keys_list(json: JsonOption = False) -> None:
 
 @keys.command("revoke")
 def keys_revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID")], json: JsonOption = False
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="the key's id, not its secret")],
+    json: JsonOption = False,
 ) -> None:
     """Take a key out of force, everywhere within 5 seconds."""
     key = run_in_session(

@@ -3,18 +3,14 @@
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from fastapi import Request
-from fastapi.responses import JSONResponse
 from faststream.kafka import KafkaBroker
-from sqlalchemy.exc import DBAPIError
 
 from services.invoicer import routes
 from services.invoicer.sending import Sender
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.under_way import SendingUnderWay
 from shared.api_keys import KeyRing
-from shared.database import TRANSIENT, open_engine
-from shared.problems import MEDIA_TYPE, problem
+from shared.database import open_engine
 from shared.settings import Settings
 from shared.web import ServiceApp, make_api, serve
 
@@ -38,8 +34,6 @@ def make_app(settings: Settings) -> ServiceApp:
 
     api = make_api("Tallybook invoicer", "Closes months, makes invoices, reconciles.", readiness)
     api.include_router(routes.router)
-    api.add_exception_handler(DBAPIError, _answer_database_error)
-    api.add_exception_handler(OSError, _answer_database_error)
     api.state.settings = settings
     api.state.engine = open_engine(settings, "tallybook_invoicer")
 
@@ -63,15 +57,6 @@ def make_app(settings: Settings) -> ServiceApp:
 
     broker = NoSubscriber(settings.kafka_bootstrap_servers.split(","), logger=None)
     return ServiceApp(broker, api=api, lifespan=lifespan)
-
-
-async def _answer_database_error(_request: Request, error: Exception) -> JSONResponse:
-    """Answer 503 while Postgres is away; anything else that it says is a fault of ours."""
-    cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else error
-    if not isinstance(cause, TRANSIENT):
-        raise error
-    document = problem(503, "unavailable", "Postgres does not answer now; ask again in a moment")
-    return JSONResponse(document, 503, {"Retry-After": "1"}, MEDIA_TYPE)
 
 
 async def main(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """From line items to an invoice: grouped, added up exactly, rounded once a line. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +13,11 @@ from shared.money import EXACT, round_to_minor
 
 ZERO = Decimal(0)
 
-_LineKey: TypeAlias = tuple[str, str, str, str, str, Decimal]
+_ADJUSTMENT = "adjustment"
+_RANKS = {"free": 0, "discount": 2, "minimum": 3, "maximum": 4}
+"""Where a band stands by its first word: as the price is worked out; 1 is what units cost."""
+
+_LineKey: TypeAlias = tuple[str, str, str, str, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,10 @@ class InvoiceKey:
 
 @dataclass(frozen=True, slots=True)
 class DraftLine:
-    """One line of an invoice; `amount_minor` is the only rounded figure."""
+    """One line of an invoice; `amount_minor` is the only rounded figure.
+
+    Its kind is `adjustment` only where all its line items are.
+    """
 
     position: int
     contract_id: str
@@ -97,6 +104,12 @@ class _Group:
     quantity: Decimal
     amount: Decimal
     ids: list[int]
+    kinds: set[str]
+
+    @property
+    def kind(self) -> str:
+        """What the line is; adjustments of what is on it too do not change that."""
+        return min(self.kinds - {_ADJUSTMENT}, default=_ADJUSTMENT)
 
     @property
     def shown(self) -> bool:
@@ -109,10 +122,13 @@ def build_draft(
 ) -> Draft:
     """Make one customer's invoice from the line items that post to its period and currency.
 
-    Line items of one contract, charge, band, kind, usage period and unit price become a line,
-    whose exact sum is rounded once. The order of the line items makes no difference.
+    Line items of one contract, charge, band, usage period and unit price become a line, whose
+    exact sum is rounded once: an adjustment stands on the line that it adjusts, as if that had
+    been so from the start. The order of the line items makes no difference.
     """
-    groups = sorted(_group(items), key=lambda group: _order(group.key, contracts))
+    found = _group(items)
+    fees = {group.key[:2] for group in found if group.kind == "recurring"}
+    groups = sorted(found, key=lambda group: _order(group.key, contracts, fees))
     shown = [group for group in groups if group.shown]
     lines = tuple(_line(key, position, group, contracts) for position, group in enumerate(shown, 1))
     placed: dict[int, int | None] = {}
@@ -126,30 +142,24 @@ def build_draft(
 def _group(items: Iterable[Posted]) -> Sequence[_Group]:
     groups: dict[_LineKey, _Group] = {}
     for item in items:
-        key = (
-            item.contract_id,
-            item.charge,
-            item.band,
-            item.kind,
-            item.usage_period,
-            item.unit_price,
-        )
-        group = groups.setdefault(key, _Group(key, ZERO, ZERO, []))
+        key = (item.contract_id, item.charge, item.band, item.usage_period, item.unit_price)
+        group = groups.setdefault(key, _Group(key, ZERO, ZERO, [], set()))
         group.quantity = EXACT.add(group.quantity, item.quantity)
         group.amount = EXACT.add(group.amount, item.amount)
         group.ids.extend(item.ids)
+        group.kinds.add(item.kind)
     return list(groups.values())
 
 
 def _line(
     key: InvoiceKey, position: int, group: _Group, contracts: Mapping[str, ContractFacts]
 ) -> DraftLine:
-    contract_id, charge, band, kind, usage_period, unit_price = group.key
+    contract_id, charge, band, usage_period, unit_price = group.key
     description = describe(
         plan=contracts[contract_id].plan,
         charge=charge,
         band=band,
-        kind=kind,
+        kind=group.kind,
         usage_period=usage_period,
         posting_period=key.period,
         quantity=group.quantity,
@@ -162,7 +172,7 @@ def _line(
         contract_id,
         charge,
         band,
-        kind,
+        group.kind,
         usage_period,
         group.quantity,
         unit_price,
@@ -172,17 +182,22 @@ def _line(
     )
 
 
-def _order(key: _LineKey, contracts: Mapping[str, ContractFacts]) -> tuple[object, ...]:
-    """Sort by contract in time, then month, fees before usage, charge, band as numbers."""
-    contract_id, charge, band, kind, usage_period, unit_price = key
+def _order(
+    key: _LineKey, contracts: Mapping[str, ContractFacts], fees: Collection[tuple[str, str]]
+) -> tuple[object, ...]:
+    """Sort by contract in time, then month, fees before usage, charge, band as numbers.
+
+    `fees` are contracts and charges; an adjustment of a fee does not say itself that it is one.
+    """
+    contract_id, charge, band, usage_period, unit_price = key
     return (
         contracts[contract_id].starts_at,
         contract_id,
         usage_period,
-        kind != "recurring",
+        (contract_id, charge) not in fees,
         charge,
+        _RANKS.get(band.partition(" ")[0], 1),
         _natural(band),
-        kind,
         unit_price,
     )
 

@@ -7,7 +7,6 @@ Stripe may have seen, and under which idempotency key.
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -17,10 +16,10 @@ from sqlmodel import col, func, select, update
 
 from services.invoicer.patience import Patience
 from services.invoicer.stripe_objects import StripeFault
+from shared.clock import Clock
 from shared.tables.invoicer import StripeIntent
 
 T = TypeVar("T")
-Clock = Callable[[], datetime]
 
 
 def params_digest(subject: str, step: str, params: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from sqlmodel import col, select
 
 from shared import audit
 from shared.broker import end_offsets
+from shared.clock import Clock
 from shared.database import POSTING_LOCK
 from shared.errors import ConflictingStateError, UnavailableError
 from shared.periods import Period
@@ -35,9 +36,13 @@ _UNOPENED = text(
     " AND (c.ends_at IS NULL OR c.ends_at > :start) AND NOT EXISTS (SELECT FROM contract_months m"
     " WHERE m.contract_id = c.id AND m.period = :period)"
 )
+_EARLIER = text(
+    "SELECT min(posting_period) FROM line_items WHERE posting_period < :period AND NOT EXISTS"
+    " (SELECT FROM periods WHERE state = 'closed' AND periods.period >= posting_period)"
+)
 _WAITING = text(
     "SELECT count(*) FROM events e JOIN contracts c ON c.customer_id = e.customer_id"
-    " WHERE e.contract_id IS NULL AND e.time < :end"
+    " WHERE e.contract_id IS NULL AND NOT e.voided AND e.time < :end"
     " AND e.time >= c.starts_at AND (c.ends_at IS NULL OR e.time < c.ends_at)"
 )
 
@@ -60,7 +65,7 @@ async def close_period(
     period: Period,
     *,
     actor: str,
-    now: datetime,
+    clock: Clock,
     on_progress: Progress = lambda _text: None,
 ) -> PeriodState:
     """Close a month that is over; closing a closed one changes nothing.
@@ -68,7 +73,7 @@ async def close_period(
     Raises `ConflictingStateError` for a month that is not over and `RaterBehindError` where
     the rater does not catch up in time; the close can then simply be asked for again.
     """
-    if now < period.end:
+    if clock() < period.end:
         raise ConflictingStateError(
             f"{period} is not over before {period.end:%FT%TZ}, and cannot be closed yet"
         )
@@ -76,15 +81,19 @@ async def close_period(
         known = await session.get(PeriodState, str(period))
         if known is not None and known.state == "closed":
             return known
+        if earlier := await session.scalar(_EARLIER, {"period": str(period)}):
+            raise ConflictingStateError(
+                f"{earlier} has usage or fees and is not closed; months are closed in their order"
+            )
     ends = await end_offsets(settings)
     if not ends:
         raise UnavailableError(
             f"there is no topic {settings.usage_topic!r} at Kafka, so nobody can tell whether all"
             " usage is rated; is TALLYBOOK_USAGE_TOPIC right?"
         )
-    await _note_closing(engine, period, ends, now)
+    await _note_closing(engine, period, ends, clock())
     await _wait_for_rater(settings, engine, period, ends, on_progress)
-    return await _lock(engine, period, actor, now)
+    return await _lock(engine, period, actor, clock)
 
 
 async def _note_closing(
@@ -137,14 +146,14 @@ async def _what_waits(
         return f"{waiting} events that waited for a contract are not rated yet" if waiting else None
 
 
-async def _lock(engine: AsyncEngine, period: Period, actor: str, now: datetime) -> PeriodState:
+async def _lock(engine: AsyncEngine, period: Period, actor: str, clock: Clock) -> PeriodState:
     async with AsyncSession(engine, expire_on_commit=False) as session:
         await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": POSTING_LOCK})
         state = await session.get(PeriodState, str(period), with_for_update=True)
         assert state is not None
         if state.state != "closed":
             state.state = "closed"
-            state.closed_at = now
+            state.closed_at = clock()
             await audit.record(
                 session,
                 actor=actor,

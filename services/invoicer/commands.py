@@ -4,7 +4,6 @@ They work on the database by the same functions as the HTTP interface, and print
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -19,6 +18,7 @@ from services.invoicer.reconciliation.commands import reconcile_command
 from services.invoicer.stripe_gateway import StripeGateway
 from shared import logs
 from shared.audit import login_name
+from shared.clock import present
 from shared.console import JsonOption, err, rows_table, run_in_session, show
 from shared.progress import bar
 from shared.settings import Settings
@@ -53,7 +53,7 @@ def periods_close(period: PeriodArgument, json: JsonOption = False) -> None:
     """Close a month: wait for the rater, then let nothing more be posted to it."""
     closed = with_engine(
         lambda settings, engine: close_period(
-            settings, engine, period, actor=login_name(), now=datetime.now(UTC), on_progress=_say
+            settings, engine, period, actor=login_name(), clock=present, on_progress=_say
         )
     )
     document = documents.period_document(closed)
@@ -101,9 +101,9 @@ def runs_start(
     """Close a month and freeze its invoices; `--send` sends them too."""
 
     async def start(settings: Settings, engine: AsyncEngine) -> WholeRunDocument:
-        now, actor = datetime.now(UTC), login_name()
+        actor = login_name()
         started = await book.start_run(
-            settings, engine, period, actor=actor, now=now, on_progress=_say
+            settings, engine, period, actor=actor, clock=present, on_progress=_say
         )
         if send:
             await _send(settings, engine, started.id)

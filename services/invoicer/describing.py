@@ -7,8 +7,10 @@ from shared.money import plain, with_minor_unit
 
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
 _RANGE = re.compile(r"(\S+) to (\S+)(.*)")
+_PACKAGES = re.compile(r"packages of (\S+)")
 _WHOLE = "all"
 LONGEST = 500
+"""Characters of the longest description that Stripe takes."""
 
 
 def describe(
@@ -24,17 +26,24 @@ def describe(
     exact_amount: Decimal,
     currency: str,
 ) -> str:
-    """Write a line's description: ``byok_pro · executions · 50,000 × $0.001 (exact 50)``."""
+    """Write a line's description: ``byok_pro · executions · 50,000 × $0.001 (exact 50)``.
+
+    A discount, minimum or maximum has an amount and nothing that it is the product of. What is
+    too long loses the end of its names, never a digit.
+    """
+    packages = _PACKAGES.fullmatch(band)
     parts = [plan, charge]
-    if band != _WHOLE:
+    if band != _WHOLE and not packages:
         parts.append(_band(band))
     if kind == "adjustment":
         parts.append("adjustment")
     if usage_period != posting_period:
         parts.append(f"late usage of {usage_period}")
-    price = price_text(unit_price, currency)
-    parts.append(f"{grouped(quantity)} × {price} (exact {plain(exact_amount)})")
-    return " · ".join(parts)[:LONGEST]
+    arithmetic = f" (exact {plain(exact_amount)})"
+    if quantity or unit_price:
+        counted = _packages(quantity, packages[1]) if packages else grouped(quantity)
+        arithmetic = f" · {counted} × {price_text(unit_price, currency)}{arithmetic}"
+    return " · ".join(parts)[: LONGEST - len(arithmetic)] + arithmetic
 
 
 def price_text(price: Decimal, currency: str) -> str:
@@ -49,6 +58,11 @@ def grouped(quantity: Decimal) -> str:
     whole, dot, fraction = plain(quantity).partition(".")
     sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
     return f"{sign}{int(digits):,}{dot}{fraction}"
+
+
+def _packages(count: Decimal, size: str) -> str:
+    word = "package" if abs(count) == 1 else "packages"
+    return f"{grouped(count)} {word} of {grouped(Decimal(size))}"
 
 
 def _band(label: str) -> str:

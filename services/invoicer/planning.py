@@ -28,7 +28,8 @@ _LAST_MONTH = text(
     " GROUP BY i.id ORDER BY 1, 2"
 )
 _UNPRICED = text(
-    "SELECT count(*) FROM events WHERE contract_id IS NULL AND time >= :start AND time < :end"
+    "SELECT count(*) FROM events WHERE contract_id IS NULL AND NOT voided"
+    " AND time >= :start AND time < :end"
 )
 
 

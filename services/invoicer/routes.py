@@ -4,7 +4,6 @@ Every route takes a key with the scope `finance`; who did an act is the key that
 """
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -20,6 +19,7 @@ from services.invoicer.reconciliation.classify import reconcile
 from services.invoicer.reconciliation.gather import gather
 from services.invoicer.under_way import SendingUnderWay
 from shared.api_keys import RequireScope
+from shared.clock import present
 from shared.keys import FINANCE, Key
 from shared.periods import Period
 from shared.problems import MEDIA_TYPE
@@ -80,8 +80,7 @@ async def close(key: Finance, month: Month, request: Request) -> documents.Perio
     """Close a month once the rater has handled all that was on the log; safe to repeat."""
     settings: Settings = request.app.state.settings
     engine: AsyncEngine = request.app.state.engine
-    now = datetime.now(UTC)
-    closed = await close_period(settings, engine, month, actor=_actor(key), now=now)
+    closed = await close_period(settings, engine, month, actor=_actor(key), clock=present)
     return documents.period_document(closed)
 
 
@@ -116,7 +115,7 @@ async def start_run(key: Finance, new: NewRun, request: Request) -> documents.Ru
         state.engine,
         Period.parse(new.period),
         actor=_actor(key),
-        now=datetime.now(UTC),
+        clock=present,
     )
     async with AsyncSession(state.engine) as session:
         return documents.run_document(run, await runs.count_states(session, run.id))

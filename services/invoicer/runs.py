@@ -14,6 +14,7 @@ from services.invoicer.payload import billing_key, invoice_id, payload_sha256
 from services.invoicer.planning import read_drafts
 from services.invoicer.verifying import first_state
 from shared import audit
+from shared.clock import Clock
 from shared.database import asyncpg_connection
 from shared.errors import NotFoundError
 from shared.periods import Period
@@ -37,7 +38,7 @@ async def start_run(
     period: Period,
     *,
     actor: str,
-    now: datetime,
+    clock: Clock,
     on_progress: Progress = lambda _text: None,
 ) -> InvoiceRun:
     """Close a month and freeze its invoices; for a month that has its run, give that.
@@ -45,13 +46,14 @@ async def start_run(
     What is frozen is what is sent. Freezing happens in one transaction: all or nothing.
     Raises what `close_period` raises.
     """
-    await close_period(settings, engine, period, actor=actor, now=now, on_progress=on_progress)
+    await close_period(settings, engine, period, actor=actor, clock=clock, on_progress=on_progress)
     async with AsyncSession(engine, expire_on_commit=False) as session:
         await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _FREEZE_LOCK})
         run_id = f"run_{period}"
         known = await session.get(InvoiceRun, run_id)
         if known is not None:
             return known
+        now = clock()
         run = InvoiceRun(
             id=run_id, period=str(period), state="planned", started_by=actor, created_at=now
         )

@@ -10,19 +10,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import groupby
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from services.invoicer.calls import Calls, Clock
+from services.invoicer.calls import Calls
 from services.invoicer.delivering import Delivery
 from services.invoicer.patience import Patience
 from services.invoicer.runs import DONE_STATES, count_states, get_run, list_invoices
 from services.invoicer.stripe_gateway import StripeGateway
 from shared import audit
+from shared.clock import Clock, present
 from shared.errors import UnavailableError
 from shared.tables.invoicer import Invoice, InvoiceRun
 
@@ -43,10 +43,6 @@ class CustomerBusyError(UnavailableError):
     code = "customer_busy"
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class Sender:
     """What a run is sent with; `lock_seconds` is how long another process is waited for."""
@@ -56,7 +52,7 @@ class Sender:
     workers: int = 8
     days_until_due: int = 30
     patience: Patience = field(default_factory=Patience)
-    clock: Clock = _now
+    clock: Clock = present
     lock_seconds: float = 180.0
 
     async def send(

@@ -92,6 +92,7 @@ class StripeFault(TallybookError):  # noqa: N818 - a fault with a verdict, not o
 
     code = "stripe"
     status = 502
+    exit_status = 2
 
     def __init__(
         self,

@@ -1,6 +1,5 @@
 """The rater as an ASGI app: a FastStream subscriber, two background duties, and its health."""
 
-import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Sequence
@@ -12,11 +11,15 @@ from faststream.kafka import KafkaBroker
 
 from services.rater import routes
 from services.rater.consumer import UsageConsumer
+from services.rater.corrections import routes as correction_routes
 from services.rater.months import open_months
+from services.rater.quotes import routes as quote_routes
 from services.rater.rating import Rating
+from services.rater.usage import routes as usage_routes
 from services.rater.waiting import rate_waiting
 from shared.api_keys import KeyRing
 from shared.database import TRANSIENT, Pool, open_engine, open_pool
+from shared.duty import Duty
 from shared.events import TimeLimits
 from shared.settings import Settings
 from shared.web import ServiceApp, make_api, running, serve, wait_until
@@ -76,18 +79,24 @@ def make_app(settings: Settings) -> ServiceApp:
     broker = PatientBroker(settings)
     keys = KeyRing(settings, "tallybook_rater")
 
+    duties = Duty("months and waiting events", lambda: _do_duties(broker), seconds=_DUTY_SECONDS)
+
     async def readiness() -> Sequence[str]:
-        waiting = [] if broker.pool is not None and keys.ready else ["postgres"]
+        there = broker.pool is not None and keys.ready and duties.failing is None
+        waiting = [] if there else ["postgres"]
         return waiting if broker.reached and broker.consumer.assigned else [*waiting, "kafka"]
 
     api = make_api("Tallybook rater", "Turns events into line items.", readiness)
     api.include_router(routes.router)
+    api.include_router(correction_routes.router)
+    api.include_router(quote_routes.router)
+    api.include_router(usage_routes.router)
     api.state.settings = settings
     api.state.engine = open_engine(settings, "tallybook_rater")
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with running(_duties(broker)), keys:
+        async with running(duties.run()), keys:
             routes.require_finance.ring = keys
             yield
         await api.state.engine.dispose()
@@ -97,21 +106,15 @@ def make_app(settings: Settings) -> ServiceApp:
     return ServiceApp(broker, api=api, lifespan=lifespan)
 
 
-async def _duties(broker: PatientBroker) -> None:
-    """Every second: open months, rate what waited, pass the markers at the log's end."""
-    while True:
-        await asyncio.sleep(_DUTY_SECONDS)
-        if broker.pool is None:
-            continue
-        try:
-            opened = await open_months(broker.pool, datetime.now(UTC))
-            rated = await rate_waiting(broker.pool)
-            await broker.consumer.pass_gaps()
-        except TRANSIENT as error:
-            log.warning("waiting for Postgres", error=type(error).__name__)
-            continue
-        if opened or rated:
-            log.info("caught up", contract_months=opened, waiting_events=rated)
+async def _do_duties(broker: PatientBroker) -> None:
+    """Open months, rate what waited, pass the markers at the log's end."""
+    if broker.pool is None:
+        return
+    opened = await open_months(broker.pool, datetime.now(UTC))
+    rated = await rate_waiting(broker.pool)
+    await broker.consumer.pass_gaps()
+    if opened or rated:
+        log.info("caught up", contract_months=opened, waiting_events=rated)
 
 
 async def main(settings: Settings) -> None:

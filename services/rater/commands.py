@@ -13,7 +13,7 @@ from services.rater import documents, set_aside
 from services.rater.catalogue import store
 from services.rater.catalogue.document import Catalogue, read_catalogue
 from shared.audit import login_name
-from shared.console import JsonOption, rows_table, run_in_session, show
+from shared.console import JsonOption, read_text, rows_table, run_in_session, show
 from shared.moments import parse_moment
 
 T = TypeVar("T")
@@ -28,6 +28,12 @@ CatalogueFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help
 CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="the customer's id")]
 Plan = Annotated[str, typer.Argument(metavar="PLAN", help="plan, or plan@version")]
 Discount = Annotated[str | None, typer.Option(help="a discount schedule of the catalogue")]
+Override = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="a YAML file: by a charge's code, the fields that differ"
+    ),
+]
 
 
 def _with_session(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
@@ -35,7 +41,7 @@ def _with_session(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
 
 
 def _read(file: Path) -> Catalogue:
-    return read_catalogue(file.read_text(encoding="utf-8"), name=file.name)
+    return read_catalogue(read_text(file), name=file.name)
 
 
 def _show_changes(changes: list[store.Change], *, json: bool) -> None:
@@ -106,6 +112,23 @@ def customers_add(
     show(document, json=json, table=lambda: f"customer {added.id} is there")
 
 
+@customers.command("update")
+def customers_update(
+    customer_id: Annotated[str, typer.Argument(metavar="ID", help="the customer's id")],
+    name: Annotated[str | None, typer.Option(help="as it stands on the invoice")] = None,
+    email: Annotated[str | None, typer.Option(help="where invoices go")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Change a customer's name or e-mail address."""
+    updated = _with_session(
+        lambda session: book.update_customer(
+            session, customer_id=customer_id, name=name, email=email, actor=login_name()
+        )
+    )
+    document = documents.customer_document(updated)
+    show(document, json=json, table=lambda: f"{updated.id}: {updated.name}, {updated.email}")
+
+
 @customers.command("list")
 def customers_list(json: JsonOption = False) -> None:
     """List all customers."""
@@ -120,7 +143,8 @@ def customers_list(json: JsonOption = False) -> None:
 
 @customers.command("show")
 def customers_show(
-    customer_id: Annotated[str, typer.Argument(metavar="ID")], json: JsonOption = False
+    customer_id: Annotated[str, typer.Argument(metavar="ID", help="the customer's id")],
+    json: JsonOption = False,
 ) -> None:
     """Show a customer with their contracts."""
 
@@ -142,17 +166,18 @@ def contracts_start(
     plan: Plan,
     start: Annotated[str, typer.Option("--from", help="first moment, such as 2026-10-01")],
     discount: Discount = None,
+    override: Override = None,
     json: JsonOption = False,
 ) -> None:
     """Put a customer on a plan from a moment on."""
-    starts_at = parse_moment(start)
+    starts_at, terms = parse_moment(start), _terms(discount, override)
     _show_contract(
         lambda session: book.start_contract(
             session,
             customer_id=customer_id,
             plan=plan,
             starts_at=starts_at,
-            discount=discount,
+            terms=terms,
             actor=login_name(),
             now=datetime.now(UTC),
         ),
@@ -166,17 +191,18 @@ def contracts_switch(
     plan: Plan,
     at: Annotated[str, typer.Option(help="first moment on the new plan, such as 2026-10-16")],
     discount: Discount = None,
+    override: Override = None,
     json: JsonOption = False,
 ) -> None:
     """Change to another plan at a moment."""
-    moment = parse_moment(at)
+    moment, terms = parse_moment(at), _terms(discount, override)
     _show_contract(
         lambda session: book.switch_contract(
             session,
             customer_id=customer_id,
             plan=plan,
             at=moment,
-            discount=discount,
+            terms=terms,
             actor=login_name(),
             now=datetime.now(UTC),
         ),
@@ -213,6 +239,10 @@ def contracts_list(customer_id: CustomerId, json: JsonOption = False) -> None:
     )
 
 
+def _terms(discount: str | None, override: Path | None) -> book.Terms:
+    return book.Terms(discount, None if override is None else read_text(override))
+
+
 def _show_contract(work: Callable[[AsyncSession], Awaitable[Any]], *, json: bool) -> None:
     document = documents.contract_document(_with_session(work))
     until = document["ends_at"] or "further notice"
@@ -244,7 +274,12 @@ def dead_letters_list(json: JsonOption = False) -> None:
 
 
 @dead_letters.command("show")
-def dead_letters_show(letter_id: int, json: JsonOption = False) -> None:
+def dead_letters_show(
+    letter_id: Annotated[
+        int, typer.Argument(metavar="ID", min=0, max=2**63 - 1, help="from: dead-letters list")
+    ],
+    json: JsonOption = False,
+) -> None:
     """Show a dead letter with the record as it was, where that holds no secret."""
     letter = _with_session(lambda session: set_aside.get_dead_letter(session, letter_id))
     document = documents.dead_letter_document(letter, whole=True)

@@ -22,6 +22,7 @@ from faststream.kafka.subscriber.usecase import BatchSubscriber
 from services.rater.gaps import end_of_gap, move_past_gap
 from services.rater.ledger import FencedError
 from services.rater.rating import Rating
+from services.rater.records import next_offsets
 from shared.database import TRANSIENT, Pool
 from shared.settings import Settings
 
@@ -146,13 +147,16 @@ class UsageConsumer:
         while True:
             try:
                 first = await consumer.beginning_offsets(partitions)
-                end = await consumer.end_offsets(partitions)
                 offsets = await self.positions.look_up(first)
+                # Asked for last: whoever had the partitions before may still move the books.
+                end = await consumer.end_offsets(partitions)
                 break
             except (*TRANSIENT, KafkaError) as error:
                 log.warning("waiting for the offsets", error=type(error).__name__)
-                await asyncio.sleep(delay)
-                delay = min(5.0, delay * 2)
+            except Exception:
+                log.exception("the offsets could not be read; trying again")
+            await asyncio.sleep(delay)
+            delay = min(5.0, delay * 2)
         ours = consumer.assignment()
         for partition, offset in offsets.items():
             if partition not in ours:
@@ -246,10 +250,15 @@ class UsageConsumer:
             places = {(record.topic, record.partition) for record in records}
             expected = {place: self.positions.next.get(place) for place in places}
             known = {place: offset for place, offset in expected.items() if offset is not None}
-            if len(known) < len(places):
-                records = [r for r in records if (r.topic, r.partition) in known]
-                if not records:
-                    return
+            # While this waited, a partition may have been lost, or read further by another.
+            records = [
+                record
+                for record in records
+                if record.offset >= known.get((record.topic, record.partition), record.offset + 1)
+            ]
+            if not records:
+                return
+            known = {place: known[place] for place in next_offsets(records)}
             try:
                 moved = await self._rating.handle(records, known)
             except FencedError:
@@ -257,6 +266,8 @@ class UsageConsumer:
                 self.start_from_books([TopicPartition(*place) for place in sorted(known)])
                 return
             except TRANSIENT as error:
+                if isinstance(error, ValueError):
+                    raise  # what cannot be written to Postgres will not be at another try
                 log.warning("postgres is away; trying again", error=type(error).__name__)
                 await asyncio.sleep(delay)
                 delay = min(5.0, delay * 2)

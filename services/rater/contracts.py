@@ -3,21 +3,43 @@
 Every change is made under the posting lock, so no posting can use the old terms after it.
 """
 
+import re
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
+from services.rater.catalogue.overrides import read_overrides
 from services.rater.moving import move_usage
+from services.rater.pricing import Charge, discounts
 from services.rater.rules import change_rules
+from services.rater.terms import PlanTerms, agreed_charges
 from shared import audit
 from shared.errors import ConflictingStateError, InvalidInputError, NotFoundError
 from shared.money import minor_unit_places
 from shared.tables.rater import Contract, Customer, DiscountSchedule, PlanVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a contract has besides its plan: a discount schedule's name, and overrides.
+
+    Overrides are YAML or JSON: by a charge's code, the fields that are other than the plan's.
+    """
+
+    discount: str | None = None
+    overrides: str | None = None
+
+
+NO_TERMS = Terms()
+_EMAIL = re.compile(r"[^\s@\x00-\x1f]+@[^\s@\x00-\x1f]+\.[^\s@\x00-\x1f]+")
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 async def add_customer(
@@ -32,10 +54,7 @@ async def add_customer(
 ) -> Customer:
     """Add a customer; adding the very same one again changes nothing."""
     minor_unit_places(currency)
-    if not customer_id.strip() or len(customer_id) > 256 or not customer_id.isprintable():
-        raise InvalidInputError("a customer's id has 1 to 256 printable characters")
-    if "@" not in email:
-        raise InvalidInputError(f"{email!r} is no e-mail address")
+    _check_details(customer_id, name, email)
     known = await session.get(Customer, customer_id)
     if known is not None:
         if (known.name, known.email, known.currency) == (name, email, currency):
@@ -47,6 +66,42 @@ async def add_customer(
     await audit.record(session, actor=actor, act="customer.add", subject=customer_id, after=after)
     await session.commit()
     return customer
+
+
+async def update_customer(
+    session: AsyncSession,
+    *,
+    customer_id: str,
+    name: str | None = None,
+    email: str | None = None,
+    actor: str,
+) -> Customer:
+    """Change a customer's name or e-mail address; what is None stays as it is."""
+    customer = await get_customer(session, customer_id)
+    before = {"name": customer.name, "email": customer.email}
+    customer.name = customer.name if name is None else name
+    customer.email = customer.email if email is None else email
+    _check_details(customer_id, customer.name, customer.email)
+    after = {"name": customer.name, "email": customer.email}
+    if after != before:
+        await audit.record(
+            session,
+            actor=actor,
+            act="customer.update",
+            subject=customer_id,
+            before=before,
+            after=after,
+        )
+    await session.commit()
+    return customer
+
+
+def _check_details(customer_id: str, name: str, email: str) -> None:
+    for what, text in (("id", customer_id), ("name", name)):
+        if not text.strip() or len(text) > 256 or not text.isprintable():
+            raise InvalidInputError(f"a customer's {what} has 1 to 256 printable characters")
+    if len(email) > 254 or not _EMAIL.fullmatch(email):
+        raise InvalidInputError(f"{email!r} is no e-mail address")
 
 
 async def list_customers(session: AsyncSession) -> Sequence[Customer]:
@@ -79,13 +134,13 @@ async def start_contract(
     customer_id: str,
     plan: str,
     starts_at: datetime,
-    discount: str | None,
+    terms: Terms = NO_TERMS,
     actor: str,
     now: datetime,
 ) -> Contract:
     """Put a customer on a plan from a moment on. Events that waited for it are rated then."""
     await change_rules(session)
-    contract = await _add(session, customer_id, plan, starts_at, discount, now)
+    contract = await _add(session, customer_id, plan, starts_at, terms, now)
     await _record(session, actor, "contract.start", contract)
     await session.commit()
     return contract
@@ -97,7 +152,7 @@ async def switch_contract(
     customer_id: str,
     plan: str,
     at: datetime,
-    discount: str | None,
+    terms: Terms = NO_TERMS,
     actor: str,
     now: datetime,
 ) -> Contract:
@@ -116,7 +171,7 @@ async def switch_contract(
     later_end = old.ends_at
     old.ends_at = at
     await session.flush()
-    new = await _add(session, customer_id, plan, at, discount, now, ends_at=later_end)
+    new = await _add(session, customer_id, plan, at, terms, now, ends_at=later_end)
     await move_usage(session, old.id, since=at, to=new.id)
     await _record(session, actor, "contract.switch", new, before)
     await session.commit()
@@ -145,23 +200,34 @@ async def _add(
     customer_id: str,
     plan: str,
     starts_at: datetime,
-    discount: str | None,
+    terms: Terms,
     now: datetime,
     ends_at: datetime | None = None,
 ) -> Contract:
     customer = await get_customer(session, customer_id)
+    if starts_at < _EARLIEST:
+        raise InvalidInputError(f"a contract starts in {_EARLIEST:%Y} or later; is the year right?")
     version = await _plan_version(session, plan)
-    schedule = await _schedule(session, discount) if discount else None
     if version.currency != customer.currency:
         raise ConflictingStateError(
             f"plan {version.id} is in {version.currency}, customer {customer_id} pays in"
             f" {customer.currency}"
         )
+    charges = msgspec.convert(version.definition, PlanTerms, strict=False).charges
+    overrides = (
+        read_overrides(terms.overrides, name="overrides", charges=charges)
+        if terms.overrides
+        else []
+    )
+    schedule = await _schedule(session, terms.discount) if terms.discount else None
+    if schedule is not None:
+        _refuse_misfit(schedule, agreed_charges(charges, overrides, None), version.id)
     contract = Contract(
         id=f"con_{uuid.uuid4().hex[:20]}",
         customer_id=customer_id,
         plan_version_id=version.id,
         discount_schedule_id=schedule.id if schedule else None,
+        overrides=msgspec.to_builtins(overrides) or None,
         starts_at=starts_at,
         ends_at=ends_at,
         created_at=now,
@@ -176,6 +242,16 @@ async def _add(
             f"customer {customer_id} has a contract in that time already; use: contracts switch"
         ) from None
     return contract
+
+
+def _refuse_misfit(
+    schedule: DiscountSchedule, charges: Sequence[Charge], plan_version: str
+) -> None:
+    terms = msgspec.convert(schedule.definition, discounts.DiscountSchedule, strict=False)
+    if why := discounts.misfit(charges, terms):
+        raise ConflictingStateError(
+            f"discount schedule {schedule.id} cannot be laid over plan {plan_version}: {why}"
+        )
 
 
 async def _in_force(session: AsyncSession, customer_id: str, at: datetime) -> Contract:
@@ -213,6 +289,7 @@ def _terms(contract: Contract) -> dict[str, Any]:
         "contract": contract.id,
         "plan": contract.plan_version_id,
         "discount": contract.discount_schedule_id,
+        "overrides": contract.overrides,
         "starts_at": contract.starts_at.isoformat(),
         "ends_at": contract.ends_at and contract.ends_at.isoformat(),
     }

@@ -28,6 +28,7 @@ def contract_document(contract: Contract) -> Document:
         "customer": contract.customer_id,
         "plan": contract.plan_version_id,
         "discount": contract.discount_schedule_id,
+        "overrides": contract.overrides or [],
         "starts_at": format_moment(contract.starts_at),
         "ends_at": format_moment(contract.ends_at),
         "created_at": format_moment(contract.created_at),

@@ -1,21 +1,25 @@
 """Writes the rater's books, all within the caller's transaction. I/O: asyncpg only."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
-from services.rater.metering import UsageKey
+from services.rater.metering import UsageChange, UsageKey
 from services.rater.posting import LineItem
 from services.rater.records import Batch, StoredEvent
 from shared.database import Connection
 from shared.errors import TallybookError
 
-_EVENT_COLUMNS = (
+EVENT_COLUMNS = (
     "source", "id", "type", "customer_id", "time", "data", "digest",
     "partition", "log_offset", "received_at", "batch_id", "contract_id",
 )  # fmt: skip
+
+
+Totals = dict[UsageKey, tuple[Decimal, Decimal]]
+"""Running totals before and after a change."""
 
 
 class FencedError(TallybookError):
@@ -82,7 +86,7 @@ async def start_copy(
         sent.set()
 
     copying = asyncio.create_task(
-        connection.copy_records_to_table("events", columns=_EVENT_COLUMNS, records=rows())
+        connection.copy_records_to_table("events", columns=EVENT_COLUMNS, records=rows())
     )
     copying.add_done_callback(lambda _: sent.set())
     try:
@@ -93,23 +97,85 @@ async def start_copy(
     return copying
 
 
-async def add_usage(
-    connection: Connection, added: Mapping[UsageKey, Decimal]
-) -> dict[UsageKey, Decimal]:
-    """Add to the running totals and give them as they are then, locked until the commit."""
-    keys = sorted(added)
+async def change_usage(connection: Connection, change: UsageChange) -> Totals:
+    """Change the running totals; give each before and after, locked until the commit."""
+    totals = await _raise_totals(connection, change.added, "t.quantity + excluded.quantity")
+    if change.peaks:
+        highest = "greatest(t.quantity, excluded.quantity)"
+        totals |= await _raise_totals(connection, change.peaks, highest)
+    if change.members:
+        new = await _add_members(connection, change.members)
+        totals |= await _raise_totals(connection, new, "t.quantity + excluded.quantity")
+    return totals
+
+
+async def _raise_totals(
+    connection: Connection, quantities: Mapping[UsageKey, Decimal], raised: str
+) -> Totals:
+    keys = sorted(quantities)
     rows = await connection.fetch(
         "INSERT INTO usage_totals AS t"
         " (contract_id, usage_period, meter, dimension, value, quantity)"
         " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],"
         " $6::numeric[])"
         " ON CONFLICT (contract_id, usage_period, meter, dimension, value)"
-        " DO UPDATE SET quantity = t.quantity + excluded.quantity"
-        " RETURNING contract_id, usage_period, meter, dimension, value, quantity",
-        *([key[column] for key in keys] for column in range(5)),
-        [added[key] for key in keys],
+        f" DO UPDATE SET quantity = {raised}"
+        " RETURNING new.contract_id, new.usage_period, new.meter, new.dimension, new.value,"
+        " coalesce(old.quantity, 0), new.quantity",
+        *_columns(keys),
+        [quantities[key] for key in keys],
     )
-    return {UsageKey(*tuple(row)[:5]): row["quantity"] for row in rows}
+    return {UsageKey(*row[:5]): (row[5], row[6]) for row in map(tuple, rows)}
+
+
+async def _add_members(
+    connection: Connection, members: Mapping[UsageKey, Collection[str]]
+) -> dict[UsageKey, Decimal]:
+    """Note the values that unique counts have met; give how many of them are new."""
+    pairs = sorted((key, member) for key, of_key in members.items() for member in of_key)
+    rows = await connection.fetch(
+        "WITH added AS (INSERT INTO usage_members"
+        " (contract_id, usage_period, meter, dimension, value, member)"
+        " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],"
+        " $6::text[]) ON CONFLICT DO NOTHING"
+        " RETURNING contract_id, usage_period, meter, dimension, value)"
+        " SELECT *, count(*)::numeric FROM added GROUP BY 1, 2, 3, 4, 5",
+        *_columns([key for key, _ in pairs]),
+        [member for _, member in pairs],
+    )
+    return {UsageKey(*row[:5]): row[5] for row in map(tuple, rows)}
+
+
+async def replace_usage(
+    connection: Connection, months: Collection[tuple[str, str]], counted: UsageChange
+) -> None:
+    """Set the running totals of contracts' months to what was counted, whatever they were."""
+    scope = [[contract_id for contract_id, _ in months], [period for _, period in months]]
+    for table in ("usage_totals", "usage_members"):
+        await connection.execute(
+            f"DELETE FROM {table} t USING unnest($1::text[], $2::text[]) AS m (contract, period)"
+            " WHERE t.contract_id = m.contract AND t.usage_period = m.period",
+            *scope,
+        )
+    await change_usage(connection, counted)
+
+
+async def read_usage(
+    connection: Connection, months: Collection[tuple[str, str]]
+) -> dict[UsageKey, Decimal]:
+    """Read the running totals of contracts' months."""
+    rows = await connection.fetch(
+        "SELECT contract_id, usage_period, meter, dimension, value, quantity FROM usage_totals"
+        " JOIN unnest($1::text[], $2::text[]) AS m (contract, period)"
+        " ON contract_id = m.contract AND usage_period = m.period",
+        [contract_id for contract_id, _ in months],
+        [period for _, period in months],
+    )
+    return {UsageKey(*row[:5]): row[5] for row in map(tuple, rows)}
+
+
+def _columns(keys: Sequence[UsageKey]) -> list[list[str]]:
+    return [[key[column] for key in keys] for column in range(5)]
 
 
 async def post(connection: Connection, items: Sequence[LineItem]) -> None:

@@ -4,32 +4,37 @@ Events of a batch are gathered by what the meters look at before anything is add
 batch has many events and few combinations of contract, month, status, model and key.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from services.rater.tokens import INPUT_TOKENS, MODEL, OUTPUT_TOKENS, PRICED, TokenPrices
 from shared.events import InvalidEventError
 from shared.money import EXACT
+from shared.periods import Period
 
 ZERO = Decimal(0)
 _LONGEST_VALUE = 256
-"""Characters of a dimension's value; running totals are kept by it, in an index."""
+"""Characters of a value by which running totals are kept, in an index."""
 
 _MOST_REMEMBERED = 10_000
 
 
 class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which events of a type count, and what of them is added up.
+    """Which events of a type count, and what of them makes a month's quantity.
 
     `filter` names properties of the data and the values they must have. `count` adds one an
-    event, `sum` the value of `property`. `dimensions` are properties by which the quantity
-    is split for reading; they never change a price.
+    event, `sum` the value of `property`; `max` is the highest value of it, 0 where there is
+    none, and `unique_count` counts how many different values it had. `dimensions` are
+    properties by which the quantity is split for reading; they never change a price.
     """
 
     event_type: str
-    aggregate: Literal["count", "sum"]
+    aggregate: Literal["count", "sum", "max", "unique_count"]
     filter: dict[str, str] = {}
     property: str | None = None
     dimensions: list[str] = []
@@ -45,6 +50,36 @@ class UsageKey(NamedTuple):
     value: str
 
 
+@dataclass(slots=True)
+class UsageChange:
+    """What events do to running totals: by sums, by peaks, and by the values that they had."""
+
+    added: dict[UsageKey, Decimal] = field(default_factory=dict)
+    peaks: dict[UsageKey, Decimal] = field(default_factory=dict)
+    members: dict[UsageKey, set[str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.peaks or self.members)
+
+    def contract_months(self) -> set[tuple[str, str]]:
+        """Name the contracts and months that it is about."""
+        keys = (*self.added, *self.peaks, *self.members)
+        return {(key.contract_id, key.usage_period) for key in keys}
+
+    def totals(self) -> dict[UsageKey, Decimal]:
+        """Give the quantities that these events alone come to."""
+        counted = {key: Decimal(len(members)) for key, members in self.members.items()}
+        return {**self.added, **self.peaks, **counted}
+
+
+class Reading(NamedTuple):
+    """What the meters of a type need of an event."""
+
+    group: tuple[str | None, ...]
+    values: tuple[int | Decimal, ...]
+    members: tuple[str | None, ...]
+
+
 class EventTypeMeters:
     """The meters of one event type, ready to be asked of many events."""
 
@@ -52,17 +87,46 @@ class EventTypeMeters:
         self._meters = dict(meters)
         names = {name for meter in meters.values() for name in (*meter.filter, *meter.dimensions)}
         self._group_names = tuple(sorted(names))
-        self._sum_names = tuple(sorted({m.property for m in meters.values() if m.property}))
+        self._value_names = self._properties("sum", "max")
+        self._zeros = (0,) * len(self._value_names)
+        self._member_names = self._properties("unique_count")
+        self.peak_positions = tuple(map(self._value_names.index, self._properties("max")))
+        """Which of the values have a peak that a meter looks at."""
         self._plain_groups: set[tuple[str | None, ...]] = set()
         self._dimensions = {name for meter in meters.values() for name in meter.dimensions}
 
-    def read(
-        self, data: Mapping[str, Any]
-    ) -> tuple[tuple[str | None, ...], tuple[int | Decimal, ...]]:
-        """Give what an event is grouped by, and the values that its meters add up.
+    def _properties(self, *aggregates: str) -> tuple[str, ...]:
+        meters = self._meters.values()
+        return tuple(
+            sorted({m.property for m in meters if m.property and m.aggregate in aggregates})
+        )
 
-        Raises `InvalidEventError` where a value that would be added up is no number, and where
-        one that it would be grouped by is no plain value or too long.
+    def read_leniently(self, data: Mapping[str, Any]) -> Reading:
+        """Read an event that is stored already; what its meters cannot read counts for nothing.
+
+        A meter may have come after the event: that it refuses one of its properties must
+        neither stop the others nor take away what they counted.
+        """
+        try:
+            return self.read(data)
+        except InvalidEventError:
+            return self.read(
+                {name: value for name, value in data.items() if self._reads(name, value)}
+            )
+
+    def _reads(self, name: str, value: object) -> bool:
+        try:
+            self.read({name: value})
+        except InvalidEventError:
+            return False
+        return True
+
+    def read(self, data: Mapping[str, Any]) -> Reading:
+        """Give what an event is grouped by, and the values that its meters look at.
+
+        Raises `InvalidEventError` where a value that would be added up is no number of 0 or
+        more, and where one that it would be grouped or told apart by is no plain value, or too
+        long.
         """
         get = data.get
         group = tuple(map(get, self._group_names))
@@ -72,11 +136,15 @@ class EventTypeMeters:
             known = False
         if not known:
             group = self._plain_group(group)
-        values = tuple([get(name, 0) for name in self._sum_names])
+        values = tuple(map(get, self._value_names, self._zeros))
         for value in values:
-            if type(value) is not int and type(value) is not Decimal:
+            if (type(value) is not int and type(value) is not Decimal) or value < 0:
                 self._refuse_values(values)
-        return group, values
+        if not self._member_names:
+            return Reading(group, values, ())
+        return Reading(
+            group, values, tuple(self._member(name, get(name)) for name in self._member_names)
+        )
 
     def _plain_group(self, group: tuple[Any, ...]) -> tuple[str | None, ...]:
         """Write what an event is grouped by as text; remember what needed no writing.
@@ -92,74 +160,133 @@ class EventTypeMeters:
         return plain
 
     def _refuse_values(self, values: tuple[Any, ...]) -> None:
-        for name, value in zip(self._sum_names, values, strict=True):
+        for name, value in zip(self._value_names, values, strict=True):
             if type(value) is not int and type(value) is not Decimal:
                 raise InvalidEventError("invalid_data", "must be a number", f"/data/{name}")
+            if value < 0:
+                raise InvalidEventError("invalid_data", "must not be negative", f"/data/{name}")
 
     def _group_value(self, name: str, value: object) -> str | None:
         """Write a value as text: 1, 1.0 and true are equal to Python, and must not be one."""
-        if type(value) is dict or type(value) is list:
-            raise InvalidEventError("invalid_data", "must be a plain value", f"/data/{name}")
-        text = value if value is None or type(value) is str else _text(value)
+        text = _plain_text(name, value)
         if text is not None and len(text) > _LONGEST_VALUE and name in self._dimensions:
-            detail = f"has more than {_LONGEST_VALUE} characters"
-            raise InvalidEventError("invalid_data", detail, f"/data/{name}")
+            raise _too_long(name)
         return text
 
-    def quantities(
-        self, group: tuple[str | None, ...], count: int, sums: Iterable[Decimal]
-    ) -> Iterable[tuple[str, str, str, Decimal]]:
-        """Give (meter, dimension, value, quantity) for all events of one group together."""
+    def _member(self, name: str, value: object) -> str | None:
+        text = _plain_text(name, value)
+        if text is not None and len(text) > _LONGEST_VALUE:
+            raise _too_long(name)
+        return text
+
+    def counting(self, group: tuple[str | None, ...]) -> Iterator[tuple[str, Meter, int | None]]:
+        """Give the meters that events of a group count for, and where their property stands.
+
+        The place is one in the values, or in the members for a unique count.
+        """
         properties = dict(zip(self._group_names, group, strict=True))
-        sum_of = dict(zip(self._sum_names, sums, strict=True))
         for code, meter in self._meters.items():
             if any(properties[name] != value for name, value in meter.filter.items()):
                 continue
-            counts = meter.aggregate == "count" or meter.property is None
-            quantity = Decimal(count) if counts else sum_of[meter.property or ""]
-            yield code, "", "", quantity
-            for name in meter.dimensions:
-                if (value := properties[name]) is not None:
-                    yield code, name, value, quantity
+            names = self._member_names if meter.aggregate == "unique_count" else self._value_names
+            yield code, meter, None if meter.property is None else names.index(meter.property)
+
+    def splits(self, meter: Meter, group: tuple[str | None, ...]) -> Iterator[tuple[str, str]]:
+        """Give a meter's dimensions, with the values that they have in a group."""
+        properties = dict(zip(self._group_names, group, strict=True))
+        for name in meter.dimensions:
+            if (value := properties[name]) is not None:
+                yield name, value
 
 
 class UsageTally:
-    """Adds up the events of a batch to the quantities that they change."""
+    """Adds up events to what they do to running totals."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[Any, ...], list[Any]] = {}
+        self._sums: dict[_Group, list[Any]] = {}
+        self._peaks: dict[_Group, list[int | Decimal]] = {}
+        self._members: dict[_Group, list[set[str]]] = {}
 
     def add(
         self,
         contract_id: str,
-        usage_period: str,
+        segment: datetime,
         meters: EventTypeMeters,
         group: tuple[str | None, ...],
         values: tuple[int | Decimal, ...],
+        members: tuple[str | None, ...] = (),
     ) -> None:
-        """Count one event in."""
-        key = (contract_id, usage_period, meters, group)
-        gathered = self._groups.get(key)
-        if gathered is None:
-            self._groups[key] = [1, *values]
-            return
-        gathered[0] += 1
-        for position, value in enumerate(values, 1):
-            if type(value) is int and type(gathered[position]) is int:
-                gathered[position] += value
-            else:
-                gathered[position] = EXACT.add(gathered[position], value)
+        """Count one event in; `segment` is the part of a month with one set of token prices."""
+        key = (contract_id, segment, meters, group)
+        sums = self._sums.get(key)
+        if sums is None:
+            self._sums[key] = [1, *values]
+        else:
+            sums[0] += 1
+            for position, value in enumerate(values, 1):
+                if type(value) is int and type(sums[position]) is int:
+                    sums[position] += value
+                else:
+                    sums[position] = EXACT.add(sums[position], value)
+        if meters.peak_positions:
+            peaks = self._peaks.setdefault(key, list(values))
+            for position in meters.peak_positions:
+                peaks[position] = max(peaks[position], values[position])
+        if members:
+            found = self._members.setdefault(key, [set() for _ in members])
+            for seen, member in zip(found, members, strict=True):
+                if member is not None:
+                    seen.add(member)
 
-    def quantities(self) -> dict[UsageKey, Decimal]:
-        """Give the quantity to add for each key."""
-        result: dict[UsageKey, Decimal] = {}
-        for (contract_id, period, meters, group), (count, *sums) in self._groups.items():
-            for meter, dimension, value, quantity in meters.quantities(
-                group, count, [Decimal(value) for value in sums]
-            ):
-                key = UsageKey(contract_id, period, meter, dimension, value)
-                result[key] = EXACT.add(result.get(key, ZERO), quantity)
-        return result
+    def change(self, prices: TokenPrices) -> UsageChange:
+        """Give what the events do to running totals; `prices` name what tokens are kept by."""
+        change = UsageChange()
+        for key, sums in self._sums.items():
+            contract_id, segment, meters, group = key
+            period = str(Period.of(segment))
+            for code, meter, place in meters.counting(group):
+                splits = [("", ""), *meters.splits(meter, group)]
+                if code in (INPUT_TOKENS, OUTPUT_TOKENS):
+                    splits += [
+                        (PRICED, prices.name_at(value, segment))
+                        for name, value in splits
+                        if name == MODEL
+                    ]
+                for dimension, value in splits:
+                    total = UsageKey(contract_id, period, code, dimension, value)
+                    match meter.aggregate:
+                        case "count":
+                            _add(change.added, total, Decimal(sums[0]))
+                        case "sum":
+                            assert place is not None
+                            _add(change.added, total, Decimal(sums[place + 1]))
+                        case "max":
+                            assert place is not None
+                            peak = Decimal(self._peaks[key][place])
+                            change.peaks[total] = max(peak, change.peaks.get(total, ZERO))
+                        case "unique_count":
+                            assert place is not None
+                            seen = self._members[key][place]
+                            change.members.setdefault(total, set()).update(seen)
+        return change
+
+
+_Group = tuple[str, datetime, EventTypeMeters, tuple[str | None, ...]]
+
+
+def _add(totals: dict[UsageKey, Decimal], key: UsageKey, quantity: Decimal) -> None:
+    totals[key] = EXACT.add(totals.get(key, ZERO), quantity)
+
+
+def _plain_text(name: str, value: object) -> str | None:
+    if type(value) is dict or type(value) is list:
+        raise InvalidEventError("invalid_data", "must be a plain value", f"/data/{name}")
+    return value if value is None or type(value) is str else _text(value)
+
+
+def _too_long(name: str) -> InvalidEventError:
+    detail = f"has more than {_LONGEST_VALUE} characters"
+    return InvalidEventError("invalid_data", detail, f"/data/{name}")
 
 
 def _text(value: object) -> str:

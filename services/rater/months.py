@@ -1,21 +1,31 @@
-"""Posts what is due without usage: recurring fees, when a contract's month opens."""
+"""Opens contracts' months: what is due without usage, f(0), is posted then.
 
-from collections.abc import Iterable, Iterator
+The rater opens a month with the first usage of it that it rates, in the same transaction, and
+every second those that have none; so that line items are f(quantity) for a silent customer too.
+"""
+
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
-import asyncpg
-
 from services.rater import ledger
-from services.rater.posting import Kind, LineItem, line_items
-from services.rater.pricing import Band, RecurringCharge, difference, price_recurring
-from services.rater.rules import Rules, begin_posting, contracts_in
+from services.rater.posting import LineItem, kind_of, line_items
+from services.rater.pricing import price
+from services.rater.pricing.bands import ZERO
+from services.rater.rules import Rules, begin_posting, know_contracts
 from services.rater.terms import Contract, PostingState
 from shared.database import Connection, Pool
 from shared.periods import Period
 
+_UNOPENED = """
+    SELECT c.id FROM contracts c
+    WHERE c.starts_at < $2 AND (c.ends_at IS NULL OR c.ends_at > $1)
+      AND NOT EXISTS (
+          SELECT FROM contract_months m WHERE m.contract_id = c.id AND m.period = $3)
+"""
+
 
 async def open_months(pool: Pool, now: datetime) -> int:
-    """Post the fees of every month, up to the present one, that contracts have entered.
+    """Open every month, up to the present one, that contracts have entered.
 
     Gives how many contract months were opened. Safe to repeat: each is opened once.
     """
@@ -36,49 +46,50 @@ def _periods(first: Period, last: Period) -> Iterator[Period]:
 
 
 async def _open_month(connection: Connection, period: Period) -> int:
-    if not await contracts_in(connection, period):
+    month = (period.start, period.end, str(period))
+    if not await connection.fetchval(f"SELECT EXISTS ({_UNOPENED})", *month):
         return 0
+    rules = Rules()
     async with connection.transaction():
-        state = await begin_posting(connection, Rules())
-        opened = 0
-        for contract in await contracts_in(connection, period):
-            claimed = await connection.fetchval(
-                "INSERT INTO contract_months (contract_id, period) VALUES ($1, $2)"
-                " ON CONFLICT DO NOTHING RETURNING 1",
-                contract.id,
-                str(period),
-            )
-            if claimed:
-                await post_month(connection, contract, period, state)
-                opened += 1
-    return opened
+        state = await begin_posting(connection, rules)
+        found = [row["id"] for row in await connection.fetch(_UNOPENED, *month)]
+        await know_contracts(connection, rules, found)
+        return await open_contract_months(
+            connection, rules, state, {(one, str(period)) for one in found}
+        )
 
 
-async def post_month(
-    connection: Connection, contract: Contract, period: Period, state: PostingState
-) -> None:
-    """Bring a month's recurring fees to what the contract now says: new minus posted."""
-    items: list[LineItem] = []
-    for charge in contract.recurring:
-        posted, first_id = await _posted(connection, contract, charge, period)
-        target = price_recurring(charge, period, contract.starts_at, contract.ends_at)
-        bands = difference(target, posted)
-        kind: Kind = "recurring" if first_id is None else "adjustment"
-        items.extend(line_items(contract, charge.code, bands, str(period), state, kind, first_id))
-    await ledger.post(connection, items)
+async def open_contract_months(
+    connection: Connection,
+    rules: Rules,
+    state: PostingState,
+    months: Collection[tuple[str, str]],
+) -> int:
+    """Open contracts' months that are not open yet, and post what is due without usage.
 
-
-async def _posted(
-    connection: Connection, contract: Contract, charge: RecurringCharge, period: Period
-) -> tuple[list[Band], int | None]:
-    """Give what stands posted for a charge and month, and its first line item."""
-    rows: Iterable[asyncpg.Record] = await connection.fetch(
-        "SELECT band, unit_price, sum(quantity) AS quantity, sum(amount) AS amount, min(id) AS id"
-        " FROM line_items WHERE contract_id = $1 AND usage_period = $2 AND charge = $3"
-        " GROUP BY band, unit_price",
-        contract.id,
-        str(period),
-        charge.code,
+    Call it before the months' usage is added, in the same transaction. Gives how many it was.
+    """
+    wanted = sorted(months)
+    rows = await connection.fetch(
+        "INSERT INTO contract_months (contract_id, period)"
+        " SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING"
+        " RETURNING contract_id, period::text",
+        [contract_id for contract_id, _ in wanted],
+        [period for _, period in wanted],
     )
-    bands = [Band(row["band"], row["quantity"], row["unit_price"], row["amount"]) for row in rows]
-    return bands, min((row["id"] for row in rows), default=None)
+    items: list[LineItem] = []
+    for contract_id, period in map(tuple, rows):
+        items += _due_without_usage(rules.by_id[contract_id], Period.parse(period), state)
+    await ledger.post(connection, items)
+    return len(rows)
+
+
+def _due_without_usage(
+    contract: Contract, period: Period, state: PostingState
+) -> Iterator[LineItem]:
+    coverage = contract.coverage(period)
+    if coverage is None:
+        return
+    for charge in contract.charges:
+        bands = price(charge, ZERO, coverage)
+        yield from line_items(contract, charge.code, bands, str(period), state, kind_of(charge))

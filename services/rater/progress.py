@@ -21,7 +21,7 @@ _BEHIND = text(
     " FROM jsonb_each_text(CAST(:ends AS jsonb)) AS e (partition, next)"
     " LEFT JOIN offsets o ON o.topic = :topic AND o.partition = e.partition::int"
 )
-_UNPRICED = text("SELECT count(*) FROM events WHERE contract_id IS NULL")
+_UNPRICED = text("SELECT count(*) FROM events WHERE contract_id IS NULL AND NOT voided")
 
 
 async def read_progress(session: AsyncSession, settings: Settings) -> dict[str, int]:

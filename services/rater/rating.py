@@ -6,17 +6,19 @@ crash at any instruction, a redelivery or a second rater changes no total (I2).
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from datetime import datetime
 
 import asyncpg
 from prometheus_client import Counter, Histogram
 
 from services.rater import ledger
-from services.rater.metering import UsageKey, UsageTally
+from services.rater.metering import UsageChange, UsageTally
+from services.rater.months import open_contract_months
 from services.rater.posting import usage_line_items
 from services.rater.records import Batch, Record, RecordReader, StoredEvent, next_offsets
 from services.rater.rules import Rules, begin_posting, know_customers
 from services.rater.terms import PostingState
+from services.rater.tokens import TokenPrices, segment_of
 from shared.database import Connection, Pool
 from shared.events import TimeLimits
 from shared.periods import Period
@@ -68,8 +70,10 @@ class Rating:
             state = await begin_posting(connection, rules)
             await ledger.move_offsets(connection, following, expected)
             batch, used = await self._store(connection, records, state)
-            await post_usage(connection, rules, state, used.quantities())
+            change = used.change(rules.prices)
+            await post_usage(connection, rules, state, change)
             await ledger.write_batch_log(connection, batch, state.batch_id, expected, following)
+        rules.opened |= change.contract_months()
         return batch
 
     async def _store(
@@ -138,7 +142,7 @@ class Rating:
         await know_customers(connection, self._rules, {event.customer_id for event in events})
         contract_ids = contracts_of(self._rules, events)
         copying = await ledger.start_copy(connection, events, contract_ids, state.batch_id)
-        tally_usage(events, contract_ids, used)
+        tally_usage(events, contract_ids, self._rules.prices, used)
         return copying
 
 
@@ -158,29 +162,37 @@ async def rate(
 ) -> None:
     """Meter and price events that were stored: totals and line items."""
     used = UsageTally()
-    tally_usage(events, contract_ids, used)
-    await post_usage(connection, rules, state, used.quantities())
+    tally_usage(events, contract_ids, rules.prices, used)
+    await post_usage(connection, rules, state, used.change(rules.prices))
 
 
 async def post_usage(
-    connection: Connection, rules: Rules, state: PostingState, added: Mapping[UsageKey, Decimal]
+    connection: Connection, rules: Rules, state: PostingState, change: UsageChange
 ) -> None:
-    """Raise the running totals by quantities, and post what that costs."""
-    if added:
-        totals = await ledger.add_usage(connection, added)
-        await ledger.post(connection, usage_line_items(added, totals, rules.by_id, state))
+    """Change the running totals, and post what that costs; months not open yet are opened."""
+    if change:
+        unopened = change.contract_months() - rules.opened
+        if unopened:
+            await open_contract_months(connection, rules, state, unopened)
+        totals = await ledger.change_usage(connection, change)
+        await ledger.post(connection, usage_line_items(totals, rules.by_id, state))
 
 
 def tally_usage(
-    events: Sequence[StoredEvent], contract_ids: Sequence[str | None], tally: UsageTally
+    events: Sequence[StoredEvent],
+    contract_ids: Sequence[str | None],
+    prices: TokenPrices,
+    tally: UsageTally,
 ) -> None:
     """Count events in, each under its contract and the month of its time; unpriced ones not."""
-    periods: dict[tuple[int, int], str] = {}
+    months: dict[tuple[int, int], list[datetime]] = {}
     for event, contract_id in zip(events, contract_ids, strict=True):
         if contract_id is None or event.meters is None:
             continue
-        month = (event.time.year, event.time.month)
-        period = periods.get(month)
-        if period is None:
-            period = periods[month] = str(Period(*month))
-        tally.add(contract_id, period, event.meters, event.group, event.values)
+        time = event.time
+        month = (time.year, time.month)
+        segments = months.get(month)
+        if segments is None:
+            segments = months[month] = prices.segments(Period(*month))
+        segment = segment_of(segments, time)
+        tally.add(contract_id, segment, event.meters, event.group, event.values, event.members)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
-from services.rater.metering import EventTypeMeters
+from services.rater.metering import EventTypeMeters, Reading
 from shared.events import (
     InvalidEventError,
     TimeLimits,
@@ -16,6 +16,9 @@ from shared.events import (
     read_event,
 )
 from shared.secrets_guard import holds_secret, may_hold_secret
+
+_UNREAD = Reading((), (), ())
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Record(Protocol):
@@ -46,6 +49,7 @@ class StoredEvent(NamedTuple):
     meters: EventTypeMeters | None
     group: tuple[str | None, ...]
     values: tuple[int | Decimal, ...]
+    members: tuple[str | None, ...]
 
     @property
     def name(self) -> tuple[str, str]:
@@ -123,6 +127,14 @@ class Batch:
             self.counts[topic, event.partition].conflicts += 1
 
 
+class _Window(NamedTuple):
+    """When a record was received, and between which times its event may lie."""
+
+    received_at: datetime
+    oldest: datetime
+    newest: datetime
+
+
 class RecordReader:
     """Reads a batch of records, whole or in parts; `batch` is what was read so far.
 
@@ -134,7 +146,7 @@ class RecordReader:
         self._meters = meters
         self._limits = limits
         self._seen: dict[tuple[str, str], bytes] = {}
-        self._moments: dict[int, datetime] = {}
+        self._windows: dict[int, _Window] = {}
 
     def read(self, records: Sequence[Record]) -> list[StoredEvent]:
         """Read the next records, and give those of their events that repeat none before."""
@@ -146,15 +158,14 @@ class RecordReader:
             if count is None:
                 count = batch.counts[record.topic, record.partition] = PartitionCount()
             count.records += 1
-            received_at = self._moments.get(record.timestamp)
-            if received_at is None:
-                received_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-                self._moments[record.timestamp] = received_at
+            window = self._windows.get(record.timestamp)
+            if window is None:
+                window = self._windows[record.timestamp] = _window(record.timestamp, limits)
             try:
-                event = _read_record(record, received_at, meters, limits, suspect=suspect)
+                event = _read_record(record, window, meters, limits, suspect=suspect)
             except InvalidEventError as error:
                 count.dead_letters += 1
-                batch.dead_letters.append(_dead_letter(record, received_at, error))
+                batch.dead_letters.append(_dead_letter(record, window.received_at, error))
                 continue
             digest = self._seen.setdefault((event.source, event.id), event.digest)
             if digest is event.digest:
@@ -169,6 +180,15 @@ class RecordReader:
         return fresh
 
 
+def _window(milliseconds: int, limits: TimeLimits) -> _Window:
+    """Read a record's time stamp; one that no clock can have had is the epoch's."""
+    try:
+        received_at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+        return _Window(received_at, *limits.window(received_at))
+    except (OverflowError, OSError, ValueError):
+        return _Window(_EPOCH, *limits.window(_EPOCH))
+
+
 def next_offsets(records: Iterable[Record]) -> dict[tuple[str, int], int]:
     """Give the offset after the last record of each partition."""
     return {(record.topic, record.partition): record.offset + 1 for record in records}
@@ -176,7 +196,7 @@ def next_offsets(records: Iterable[Record]) -> dict[tuple[str, int], int]:
 
 def _read_record(
     record: Record,
-    received_at: datetime,
+    window: _Window,
     meters: dict[str, EventTypeMeters],
     limits: TimeLimits,
     *,
@@ -185,25 +205,28 @@ def _read_record(
     if record.value is None:
         raise InvalidEventError("invalid_json", "the record has no value")
     event = read_event(record.value, suspect=suspect)
-    limits.check(event.time, received_at)
+    time = event.time
+    if not window.oldest <= time <= window.newest:
+        limits.check(time, window.received_at)
     data = read_data(event)
     canonical = canonical_data(data)
     of_type = meters.get(event.type)
-    group, values = of_type.read(data) if of_type is not None else ((), ())
+    group, values, members = of_type.read(data) if of_type is not None else _UNREAD
     return StoredEvent(
         event.source,
         event.id,
         event.type,
         event.subject,
-        event.time if event.time.tzinfo is UTC else event.time.astimezone(UTC),
+        time if time.tzinfo is UTC else time.astimezone(UTC),
         canonical.decode(),
         content_digest(event, canonical),
         record.partition,
         record.offset,
-        received_at,
+        window.received_at,
         of_type,
         group,
         values,
+        members,
     )
 
 

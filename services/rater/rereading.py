@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from services.rater.metering import EventTypeMeters
+from services.rater.metering import EventTypeMeters, Reading
 from services.rater.records import StoredEvent
 
 EVENT_COLUMNS = (
@@ -29,7 +29,7 @@ class Row(Protocol):
 def stored_event(row: Row, meters_of: Mapping[str, EventTypeMeters]) -> StoredEvent:
     """Make a stored event of its row, with what the meters of today need of it."""
     meters = meters_of.get(row["type"])
-    group, values = meters.read(_decode_data(row["data"])) if meters is not None else ((), ())
+    reading = meters.read_leniently(_decode_data(row["data"])) if meters else Reading((), (), ())
     return StoredEvent(
         row["source"],
         row["id"],
@@ -42,6 +42,5 @@ def stored_event(row: Row, meters_of: Mapping[str, EventTypeMeters]) -> StoredEv
         row["log_offset"],
         row["received_at"],
         meters,
-        group,
-        values,
+        *reading,
     )

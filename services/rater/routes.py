@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Body, Depends, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.rater import contracts, documents, set_aside
@@ -17,6 +18,7 @@ from services.rater.catalogue.document import read_catalogue
 from services.rater.progress import read_progress
 from shared.api_keys import RequireScope
 from shared.keys import FINANCE, Key
+from shared.web import UtcMoment
 
 require_finance = RequireScope(FINANCE)
 Finance = Annotated[Key, Depends(require_finance)]
@@ -34,6 +36,11 @@ Session = Annotated[AsyncSession, Depends(open_session)]
 CatalogueText = Annotated[str, Body(media_type="application/yaml", description="a catalogue file")]
 
 
+_OVERRIDES = (
+    "by a charge's code, the fields that are other than the plan's; amounts as decimal strings"
+)
+
+
 class _Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -47,26 +54,41 @@ class NewCustomer(_Input):
     currency: str = "USD"
 
 
+class CustomerDetails(_Input):
+    """What to change of a customer; what is left out stays."""
+
+    name: str | None = None
+    email: str | None = None
+
+
 class NewContract(_Input):
     """A contract to start."""
 
     plan: str = Field(description="`plan`, in its newest version, or `plan@version`")
-    starts_at: AwareDatetime = Field(alias="from")
+    starts_at: UtcMoment = Field(alias="from")
     discount: str | None = Field(None, description="a discount schedule of the catalogue")
+    overrides: dict[str, dict[str, Any]] | None = Field(None, description=_OVERRIDES)
 
 
 class Switch(_Input):
     """A change to another plan."""
 
     plan: str = Field(description="`plan`, in its newest version, or `plan@version`")
-    at: AwareDatetime = Field(description="the first moment on the new plan")
-    discount: str | None = None
+    at: UtcMoment = Field(description="the first moment on the new plan")
+    discount: str | None = Field(None, description="a discount schedule of the catalogue")
+    overrides: dict[str, dict[str, Any]] | None = Field(None, description=_OVERRIDES)
 
 
 class End(_Input):
     """The end of a contract."""
 
-    at: AwareDatetime = Field(description="the first moment without a contract")
+    at: UtcMoment = Field(description="the first moment without a contract")
+
+
+def _terms(given: NewContract | Switch) -> contracts.Terms:
+    overrides = given.overrides
+    text = None if overrides is None else msgspec.json.encode(overrides).decode()
+    return contracts.Terms(given.discount, text)
 
 
 def _actor(key: Key) -> str:
@@ -126,6 +148,21 @@ async def show_customer(_key: Finance, session: Session, customer_id: str) -> di
     return {**document, "contracts": [documents.contract_document(one) for one in found]}
 
 
+@router.patch("/customers/{customer_id}")
+async def update_customer(
+    key: Finance, session: Session, customer_id: str, details: CustomerDetails
+) -> dict[str, Any]:
+    """Change a customer's name or e-mail address; later invoices go there."""
+    customer = await contracts.update_customer(
+        session,
+        customer_id=customer_id,
+        name=details.name,
+        email=details.email,
+        actor=_actor(key),
+    )
+    return documents.customer_document(customer)
+
+
 @router.post("/customers/{customer_id}/contracts", status_code=201)
 async def start_contract(
     key: Finance, session: Session, customer_id: str, new: NewContract
@@ -135,8 +172,8 @@ async def start_contract(
         session,
         customer_id=customer_id,
         plan=new.plan,
-        starts_at=new.starts_at.astimezone(UTC),
-        discount=new.discount,
+        starts_at=new.starts_at,
+        terms=_terms(new),
         actor=_actor(key),
         now=datetime.now(UTC),
     )
@@ -152,8 +189,8 @@ async def switch_contract(
         session,
         customer_id=customer_id,
         plan=switch.plan,
-        at=switch.at.astimezone(UTC),
-        discount=switch.discount,
+        at=switch.at,
+        terms=_terms(switch),
         actor=_actor(key),
         now=datetime.now(UTC),
     )
@@ -166,7 +203,7 @@ async def end_contract(
 ) -> dict[str, Any]:
     """End the contract in force at a moment."""
     contract = await contracts.end_contract(
-        session, customer_id=customer_id, at=end.at.astimezone(UTC), actor=_actor(key)
+        session, customer_id=customer_id, at=end.at, actor=_actor(key)
     )
     return documents.contract_document(contract)
 

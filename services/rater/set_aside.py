@@ -16,7 +16,7 @@ _MOST = 1000
 _WAITING = text(
     "SELECT e.customer_id, count(*) AS events, min(e.time) AS first_time, max(e.time) AS last_time,"
     " EXISTS (SELECT FROM customers c WHERE c.id = e.customer_id) AS known"
-    " FROM events e WHERE e.contract_id IS NULL GROUP BY 1 ORDER BY 1"
+    " FROM events e WHERE e.contract_id IS NULL AND NOT e.voided GROUP BY 1 ORDER BY 1"
 )
 
 

@@ -1,11 +1,12 @@
 """What a posting works with: a contract's terms, and which months are still open. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
-from services.rater.pricing.charges import Charge, MeteredCharge, RecurringCharge
+from services.rater.pricing import Charge, Coverage, MeteredCharge, is_metered
 from services.rater.pricing.discounts import DiscountSchedule, discounted
 from shared.periods import Period
 
@@ -20,7 +21,7 @@ class PlanTerms(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A contract with its prices, discount applied."""
+    """A contract with its prices, overrides and discount applied."""
 
     id: str
     customer_id: str
@@ -28,12 +29,18 @@ class Contract:
     ends_at: datetime | None
     currency: str
     plan: str
+    charges: tuple[Charge, ...]
     metered: tuple[MeteredCharge, ...]
-    recurring: tuple[RecurringCharge, ...]
 
     def covers(self, moment: datetime) -> bool:
         """Tell whether a moment lies in the contract's half-open range."""
         return self.starts_at <= moment and (self.ends_at is None or moment < self.ends_at)
+
+    def coverage(self, period: Period) -> Coverage | None:
+        """Give the days of a month that are the contract's; None where it does not touch it."""
+        if self.starts_at >= period.end or (self.ends_at and self.ends_at <= period.start):
+            return None
+        return Coverage.of(period, self.starts_at, self.ends_at)
 
 
 def make_contract(
@@ -44,11 +51,12 @@ def make_contract(
     ends_at: datetime | None,
     currency: str,
     plan: str,
-    terms: PlanTerms,
-    schedule: DiscountSchedule | None,
+    charges: Sequence[Charge],
+    overrides: Sequence[Charge] = (),
+    schedule: DiscountSchedule | None = None,
 ) -> Contract:
-    """Lay a contract's discount over its plan's charges."""
-    charges = [discounted(charge, schedule) for charge in terms.charges]
+    """Put a contract's overrides in the place of its plan's charges, and its discount on them."""
+    priced = agreed_charges(charges, overrides, schedule)
     return Contract(
         contract_id,
         customer_id,
@@ -56,9 +64,17 @@ def make_contract(
         ends_at,
         currency,
         plan,
-        tuple(charge for charge in charges if not isinstance(charge, RecurringCharge)),
-        tuple(charge for charge in charges if isinstance(charge, RecurringCharge)),
+        priced,
+        tuple(charge for charge in priced if is_metered(charge)),
     )
+
+
+def agreed_charges(
+    charges: Sequence[Charge], overrides: Sequence[Charge], schedule: DiscountSchedule | None
+) -> tuple[Charge, ...]:
+    """Give a plan's charges as a contract has them: overridden by code, then discounted."""
+    own = {charge.code: charge for charge in overrides}
+    return tuple(discounted(own.get(charge.code, charge), schedule) for charge in charges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +85,9 @@ class PostingState:
     closed: frozenset[str]
 
     def posting_period(self, usage_period: str) -> str:
-        """Give the month onto whose invoice usage goes: its own, or the first still open."""
-        period = usage_period
-        while period in self.closed:
-            period = str(Period.parse(period).next())
-        return period
+        """Give the month onto whose invoice usage goes: its own, or the first after all closed.
+
+        Months are closed in their order, so that nothing is left in one before.
+        """
+        newest = max(self.closed, default="")
+        return str(Period.parse(newest).next()) if usage_period <= newest else usage_period

@@ -9,7 +9,7 @@ _BATCH = 10_000
 
 _RATEABLE = """
     FROM events e JOIN contracts c ON c.customer_id = e.customer_id
-    WHERE e.contract_id IS NULL
+    WHERE e.contract_id IS NULL AND NOT e.voided
       AND e.time >= c.starts_at AND (c.ends_at IS NULL OR e.time < c.ends_at)
 """
 

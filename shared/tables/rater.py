@@ -1,6 +1,7 @@
 """Tables that the rater owns: catalogue, customers, contracts, events, line items."""
 
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import DateTime
 from sqlalchemy.dialects.postgresql import JSONB
@@ -69,7 +70,10 @@ class Customer(SQLModel, table=True):
 
 
 class Contract(SQLModel, table=True):
-    """A customer on a plan version from `starts_at` to before `ends_at`."""
+    """A customer on a plan version from `starts_at` to before `ends_at`.
+
+    `overrides` are whole charges that stand in the place of the plan's of the same code.
+    """
 
     __tablename__ = "contracts"
 
@@ -77,6 +81,7 @@ class Contract(SQLModel, table=True):
     customer_id: str = Field(foreign_key="customers.id")
     plan_version_id: str = Field(foreign_key="plan_versions.id")
     discount_schedule_id: str | None = Field(default=None, foreign_key="discount_schedules.id")
+    overrides: list[dict[str, Any]] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     starts_at: Moment
     ends_at: OptionalMoment = None
     created_at: Moment
@@ -99,6 +104,20 @@ class Event(SQLModel, table=True):
     received_at: Moment
     batch_id: Big
     contract_id: str | None = None
+    voided: bool = False
+
+
+class Void(SQLModel, table=True):
+    """An event that was taken back: it counts for nothing."""
+
+    __tablename__ = "voids"
+
+    source: str = Field(primary_key=True)
+    event_id: str = Field(primary_key=True)
+    reason: str
+    voided_by: str
+    voided_at: Moment
+    batch_id: Big
 
 
 class Conflict(SQLModel, table=True):

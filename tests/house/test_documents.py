@@ -15,6 +15,7 @@ from tests.house.repository import ROOT, documents, text_of
 COMMANDS = dict(commands())
 PROMISED = (
     "up", "demo", "doctor", "settings", "migrate", "topics", "ingest", "rater", "invoicer",
+    "quote", "compare", "usage", "rerate", "events void", "customers update",
     "catalogue check", "catalogue apply", "catalogue show",
     "customers add", "customers list", "customers show",
     "contracts start", "contracts switch", "contracts end", "contracts list",

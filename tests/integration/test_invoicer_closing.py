@@ -21,7 +21,7 @@ async def _close(world: World, period: Period | None = None, **settings: object)
         world.engine("tallybook_invoicer"),
         period or world.period,
         actor="tests",
-        now=world.period.end,
+        clock=lambda: world.period.end,
     )
 
 
@@ -153,3 +153,21 @@ async def test_the_invoicers_role_writes_no_books_but_its_own(world: World, stat
     async with world.connect("tallybook_invoicer") as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
+
+
+async def test_months_are_closed_in_their_order(world: World) -> None:
+    """What stands in a month before would be on no invoice."""
+    await world.apply_catalogue()
+    before = world.period.previous()
+    contract = await world.add_customer("acme", "byok", starts_at=before.start)
+    assert contract is not None
+    async with world.connect() as connection:
+        await connection.execute(
+            "INSERT INTO line_items (batch_id, customer_id, contract_id, charge, band, quantity,"
+            " unit_price, amount, currency, usage_period, posting_period, kind)"
+            " VALUES (1, 'acme', $1, 'executions', 'all', 1, 1, 1, 'USD', $2, $2, 'usage')",
+            contract.id,
+            str(before),
+        )
+    with pytest.raises(ConflictingStateError, match=f"{before} has usage or fees and is not"):
+        await _close(world)

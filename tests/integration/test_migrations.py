@@ -105,7 +105,7 @@ async def test_each_table_has_one_service_that_inserts(world: World) -> None:
     assert {table: who for table, who in writers.items() if len(who) > 1} == {}
 
 
-async def test_no_service_may_delete_but_the_invoicer_a_period_that_is_closing(
+async def test_no_service_may_delete_but_running_totals_and_a_period_that_is_closing(
     world: World,
 ) -> None:
     rows = await world.fetch(
@@ -113,7 +113,11 @@ async def test_no_service_may_delete_but_the_invoicer_a_period_that_is_closing(
         " FROM information_schema.role_table_grants"
         " WHERE privilege_type IN ('DELETE', 'TRUNCATE') AND grantee LIKE 'tallybook\\_%'"
     )
-    assert [tuple(row) for row in rows] == [("tallybook_invoicer", "periods")]
+    assert {tuple(row) for row in rows} == {
+        ("tallybook_invoicer", "periods"),
+        ("tallybook_rater", "usage_members"),
+        ("tallybook_rater", "usage_totals"),
+    }
 
 
 async def test_no_service_may_log_in_or_is_a_superuser(world: World) -> None:

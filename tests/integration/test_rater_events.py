@@ -256,22 +256,28 @@ async def test_a_switch_in_mid_month_moves_the_usage_after_it(world: World) -> N
     assert await world.out_of_balance() == []
 
 
-async def test_what_a_switch_moved_is_named_an_adjustment_and_nothing_was_touched(
+async def test_what_a_switch_moved_is_undone_by_adjustments_and_nothing_was_touched(
     world: World,
 ) -> None:
     await world.add_customer("moved", "basic")
     await _put(world, *executions("moved", 10, period=world.period))
     await world.caught_up()
     query = (
-        "SELECT id, kind, quantity, amount FROM line_items WHERE customer_id = 'moved'"
-        " AND charge = 'executions' AND usage_period = $1 ORDER BY id"
+        "SELECT id, contract_id, kind, quantity, corrects FROM line_items"
+        " WHERE customer_id = 'moved' AND charge = 'executions' AND usage_period = $1 ORDER BY id"
     )
     before = await world.fetch(query, str(world.period))
     await world.switch_contract("moved", "solo", world.period.start + timedelta(seconds=1))
     after = await world.fetch(query, str(world.period))
     assert after[: len(before)] == before
-    assert {row["kind"] for row in after[len(before) :]} == {"adjustment"}
-    assert sum(row["quantity"] for row in after) == 10
+    undone, moved = after[len(before) :]
+    assert (undone["kind"], undone["quantity"], undone["corrects"]) == (
+        "adjustment",
+        -9,
+        before[0]["id"],
+    )
+    assert (moved["kind"], moved["quantity"], moved["corrects"]) == ("usage", 9, None)
+    assert undone["contract_id"] == before[0]["contract_id"] != moved["contract_id"]
 
 
 async def test_an_ended_contract_gives_its_later_usage_back(world: World) -> None:

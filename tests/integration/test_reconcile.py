@@ -5,76 +5,25 @@ file, and puts it back.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from services.invoicer.reconciliation.classify import Reconciliation, reconcile
-from services.invoicer.reconciliation.differences import Difference
-from services.invoicer.reconciliation.gather import gather
-from services.invoicer.stripe_gateway import StripeGateway
 from shared.periods import Period
 from tests.infra.stripe_sandbox.checked import lines_of, ok
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness import traffic
 from tests.integration.harness.events import encoded, executions
-from tests.integration.harness.world import World
-from tests.services.invoicer import months
-from tests.services.invoicer.stripe_side import StripeSide, stripe_side
+from tests.services.invoicer.reconciling import Books, invoiced
 
 DISCOUNTED = "dan"
 
 
-@dataclass
-class Books:
-    """A month that was invoiced, and ways to spoil it."""
-
-    world: World
-    stripe: StripeSide
-    gateway: StripeGateway
-
-    async def reconcile(self, period: Period | None = None) -> Reconciliation:
-        """Compare everything."""
-        engine = self.world.engine("tallybook_invoicer")
-        figures = await gather(
-            self.world.settings, engine, self.gateway, period or self.world.period
-        )
-        return reconcile(figures)
-
-    async def critical(self) -> dict[str, Difference]:
-        """Give the critical differences by class."""
-        found = (await self.reconcile()).differences
-        return {one.name: one for one in found if one.severity == "critical"}
-
-    @asynccontextmanager
-    async def spoiled(self, *statements: str, back: str = "") -> AsyncIterator[None]:
-        """Change rows as nobody may, without triggers; put back what `back` says."""
-        await self._force(*statements)
-        try:
-            yield
-        finally:
-            await self._force(back)
-
-    async def _force(self, *statements: str) -> None:
-        async with self.world.connect() as connection:
-            await connection.execute("SET session_replication_role = replica")
-            for statement in statements:
-                await connection.execute(statement)
-
-    async def held(self, customer: str) -> dict[str, Any]:
-        """Give a customer's invoice at Stripe."""
-        (invoice,) = await self.stripe.invoices(customer)
-        return invoice
-
-
 @pytest.fixture(scope="module")
 async def books(new_world: OpenWorld) -> AsyncIterator[Books]:
-    async with AsyncExitStack() as held:
-        world = await held.enter_async_context(new_world())
+    async with new_world() as world:
         await traffic.settle(world)
         await world.add_customer(DISCOUNTED, "byok", discount="volume-50k")
         await world.start("rater")
@@ -82,13 +31,8 @@ async def books(new_world: OpenWorld) -> AsyncIterator[Books]:
         events = executions(DISCOUNTED, 60, period=world.period)
         await world.produce([encoded(one) for one in events], key=DISCOUNTED.encode())
         await world.caught_up()
-        process = await world.start_stripe()
-        side = stripe_side(process.url, world.directory / "stripe.sqlite3")
-        stripe = await held.enter_async_context(side)
-        gateway = await held.enter_async_context(StripeGateway(world.settings))
-        await months.start(world)
-        assert (await months.send(world, gateway)).state == "done"
-        yield Books(world, stripe, gateway)
+        async with invoiced(world) as invoiced_books:
+            yield invoiced_books
 
 
 async def test_a_good_month_is_clean_stage_by_stage(books: Books) -> None:

@@ -82,6 +82,7 @@ CREATE TABLE contracts (
     customer_id text NOT NULL REFERENCES customers,
     plan_version_id text NOT NULL REFERENCES plan_versions,
     discount_schedule_id text REFERENCES discount_schedules,
+    overrides jsonb,
     starts_at timestamptz NOT NULL,
     ends_at timestamptz,
     created_at timestamptz NOT NULL,
@@ -89,6 +90,8 @@ CREATE TABLE contracts (
     CONSTRAINT contracts_do_not_overlap
         EXCLUDE USING gist (customer_id WITH =, tstzrange(starts_at, ends_at) WITH &&)
 );
+
+COMMENT ON COLUMN contracts.overrides IS 'charges that stand in the place of the plan''s, by code';
 
 -- What the rater's memory of customers, contracts and catalogue is worth: raised, under the
 -- posting lock, by every change of them.
@@ -142,13 +145,30 @@ CREATE TABLE events (
     received_at timestamptz NOT NULL,
     batch_id bigint NOT NULL,
     contract_id text,
+    voided boolean NOT NULL DEFAULT false,
     PRIMARY KEY (source, id)
 );
 COMMENT ON COLUMN events.digest IS 'BLAKE2b of the content: same id, other digest is a conflict';
 COMMENT ON COLUMN events.received_at IS 'the time stamp of the Kafka record';
 COMMENT ON COLUMN events.batch_id IS 'the posting that rated it: joins line_items.batch_id';
 COMMENT ON COLUMN events.contract_id IS 'null: waits for a customer or contract (unpriced)';
+COMMENT ON COLUMN events.voided IS 'taken back: it counts for nothing; see voids';
 CREATE INDEX events_unpriced ON events (customer_id, time) WHERE contract_id IS NULL;
+-- Small and cheap to keep: events come nearly in the order of their time.
+CREATE INDEX events_time ON events USING brin (time) WITH (autosummarize = on);
+
+CREATE TABLE voids (
+    source text NOT NULL,
+    event_id text NOT NULL,
+    reason text NOT NULL,
+    voided_by text NOT NULL,
+    voided_at timestamptz NOT NULL,
+    batch_id bigint NOT NULL,
+    PRIMARY KEY (source, event_id),
+    FOREIGN KEY (source, event_id) REFERENCES events
+);
+COMMENT ON TABLE voids IS 'events that were taken back: who, when, why';
+COMMENT ON COLUMN voids.batch_id IS 'the posting that undid it: joins line_items.batch_id';
 
 CREATE TABLE conflicts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -193,8 +213,19 @@ CREATE TABLE usage_totals (
     value text NOT NULL DEFAULT '',
     quantity numeric NOT NULL,
     PRIMARY KEY (contract_id, usage_period, meter, dimension, value)
-);
+) WITH (fillfactor = 60);  -- room for each row's next version on its page: no index is touched
 COMMENT ON COLUMN usage_totals.dimension IS 'empty: the whole; otherwise split by this property';
+
+CREATE TABLE usage_members (
+    contract_id text NOT NULL REFERENCES contracts,
+    usage_period billing_period NOT NULL,
+    meter text NOT NULL,
+    dimension text NOT NULL DEFAULT '',
+    value text NOT NULL DEFAULT '',
+    member text NOT NULL,
+    PRIMARY KEY (contract_id, usage_period, meter, dimension, value, member)
+);
+COMMENT ON TABLE usage_members IS 'the different values that a unique count has counted';
 
 CREATE TABLE contract_months (
     contract_id text NOT NULL REFERENCES contracts,
@@ -248,7 +279,7 @@ CREATE TRIGGER line_items_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON lin
 
 CREATE FUNCTION refuse_closed_period() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM posted JOIN periods ON period = posting_period AND state = 'closed') THEN
+    IF EXISTS (SELECT FROM posted JOIN periods ON period >= posting_period AND state = 'closed') THEN
         RAISE EXCEPTION 'a closed period gains no line item' USING ERRCODE = 'TB001';
     END IF;
     RETURN NULL;
@@ -359,11 +390,12 @@ GRANT INSERT ON audit_entries TO tallybook_ingest, tallybook_rater, tallybook_in
 GRANT INSERT, UPDATE ON api_keys TO tallybook_ingest;
 
 GRANT INSERT ON meters, plan_versions, discount_schedules, model_prices, batches, events,
-    conflicts, dead_letters, line_items, contract_months TO tallybook_rater;
-GRANT INSERT, UPDATE ON customers, contracts, offsets, usage_totals TO tallybook_rater;
+    conflicts, dead_letters, line_items, contract_months, voids TO tallybook_rater;
+GRANT INSERT, UPDATE ON customers, contracts, offsets TO tallybook_rater;
+GRANT INSERT, UPDATE, DELETE ON usage_totals, usage_members TO tallybook_rater;
 GRANT UPDATE ON rating_rules TO tallybook_rater;
 GRANT UPDATE ON meters TO tallybook_rater;
-GRANT UPDATE (batch_id, contract_id) ON events TO tallybook_rater;
+GRANT UPDATE (batch_id, contract_id, voided) ON events TO tallybook_rater;
 GRANT UPDATE (state, closed_at, closed_by, why) ON dead_letters TO tallybook_rater;
 GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 

@@ -1,7 +1,7 @@
 """Reads a month's figures out of Postgres, all from one snapshot. I/O: reads of Postgres.
 
-What a month's usage costs is reckoned from the events and the plans, not from what the rater
-wrote. The events themselves are read in `metered`.
+What a month's usage costs is reckoned from the events and the contracts' terms, not from what
+the rater wrote. The events themselves are read in `metered`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,12 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.invoicer.reconciliation.expected import metered_amount, recurring_amount
+from services.invoicer.reconciliation.expected import (
+    agreed_charges,
+    counts_units,
+    covered_share,
+    expected_amount,
+)
 from services.invoicer.reconciliation.figures import (
     ChargeFigures,
     LogPartition,
@@ -35,7 +40,8 @@ _LOG = text(
 )
 _CONTRACTS = text(
     "SELECT c.id, p.currency, c.starts_at, c.ends_at, p.definition::text AS terms,"
-    " d.definition::text AS schedule, EXISTS (SELECT FROM contract_months m"
+    " c.overrides::text AS overrides, d.definition::text AS schedule,"
+    " EXISTS (SELECT FROM contract_months m"
     " WHERE m.contract_id = c.id AND m.period = :period) AS opened"
     " FROM contracts c JOIN plan_versions p ON p.id = c.plan_version_id"
     " LEFT JOIN discount_schedules d ON d.id = c.discount_schedule_id"
@@ -43,7 +49,8 @@ _CONTRACTS = text(
 )
 _ITEMS = text(
     "SELECT contract_id, charge, currency,"
-    " coalesce(sum(quantity) FILTER (WHERE band NOT LIKE '%flat fee'), 0) AS quantity,"
+    " coalesce(sum(quantity) FILTER (WHERE band NOT LIKE '%flat fee'"
+    " AND band NOT LIKE 'packages of %'), 0) AS quantity,"
     " sum(amount) AS amount"
     " FROM line_items WHERE usage_period = :period GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 )
@@ -97,30 +104,29 @@ async def read_log(connection: AsyncConnection, topic: str) -> list[LogPartition
 async def read_charges(
     connection: AsyncConnection, period: Period, quantities: Mapping[tuple[str, str], Decimal]
 ) -> list[ChargeFigures]:
-    """Set what each charge must come to by its plan beside what its line items come to."""
+    """Set what each charge must come to by its terms beside what its line items come to.
+
+    What the line items of a fee or of packages count is no usage, and is not compared.
+    """
     month = {"start": period.start, "end": period.end, "period": str(period)}
     items = {tuple(row[:3]): row for row in await connection.execute(_ITEMS, month)}
     figures = []
     for contract in await connection.execute(_CONTRACTS, month):
         schedule = None if contract.schedule is None else decoded(contract.schedule)
-        for charge in decoded(contract.terms)["charges"]:
+        overrides = [] if contract.overrides is None else decoded(contract.overrides)
+        share = covered_share(period, contract.starts_at, contract.ends_at)
+        for charge in agreed_charges(decoded(contract.terms)["charges"], overrides):
             item = items.pop((contract.id, charge["code"], contract.currency), None)
             quantity = quantities.get((contract.id, charge.get("meter", "")), ZERO)
-            if charge["model"] == "recurring":
-                expected: Decimal | None = recurring_amount(
-                    charge["amount"], period, contract.starts_at, contract.ends_at
-                )
-            else:
-                expected = metered_amount(charge, schedule, quantity)
+            compared = counts_units(charge)
             figures.append(
                 ChargeFigures(
                     contract.id,
                     charge["code"],
                     contract.currency,
-                    quantity,
-                    # A fee is no usage: what it counts is not compared.
-                    item.quantity if item and charge["model"] != "recurring" else ZERO,
-                    expected,
+                    quantity if compared else ZERO,
+                    item.quantity if item and compared else ZERO,
+                    expected_amount(charge, schedule, quantity, share),
                     item.amount if item else ZERO,
                     posted=contract.opened,
                 )

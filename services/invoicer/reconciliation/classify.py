@@ -150,8 +150,13 @@ def _events_stage(figures: Figures) -> Stage:
         (events.total, events.billable),
         (ZERO, ZERO),
         [
+            counted("voided", "info", events.voided, events.voided_events),
             counted("unpriced", "warning", events.unpriced, events.unpriced_customers),
-            counted("not_billable", "info", events.total - events.unpriced - events.billable),
+            counted(
+                "not_billable",
+                "info",
+                events.total - events.voided - events.unpriced - events.billable,
+            ),
         ],
     )
 

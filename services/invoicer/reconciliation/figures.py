@@ -33,20 +33,23 @@ class LogPartition:
 
 @dataclass(frozen=True, slots=True)
 class MonthEvents:
-    """The events of a month, by what they count for."""
+    """The events of a month, by what they count for; those that were voided count for nothing."""
 
     total: int
     billable: int
     unpriced: int
     unpriced_customers: Sequence[str] = ()
+    voided: int = 0
+    voided_events: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeFigures:
-    """A charge of a contract in a month: as its plan says, and as its line items say.
+    """A charge of a contract in a month: as its terms say, and as its line items say.
 
-    `event_quantity` is metered from the events, and `expected` is what that costs by the plan,
-    both reckoned apart from the rater; None: its shape is not known here. `planned` is False
+    `event_quantity` is metered from the events, and `expected` is what that costs by the terms,
+    both reckoned apart from the rater; None: its model is not known here. Quantities that line
+    items do not count alike, of fees and packages, are 0 on both sides. `planned` is False
     for line items of a charge that the contract does not have, `posted` for a fee that the
     rater has not come to yet.
     """

@@ -13,20 +13,29 @@ import msgspec
 
 from services.rater.catalogue.tree import Complaint, Tree, read_tree
 from services.rater.metering import Meter
-from services.rater.pricing.charges import (
+from services.rater.pricing import (
     Charge,
+    FlatCharge,
     GraduatedCharge,
+    MeteredCharge,
+    PackageCharge,
     RecurringCharge,
     UnitCharge,
+    VolumeCharge,
+    is_metered,
 )
 from services.rater.pricing.discounts import DiscountTier
+from services.rater.tokens import INPUT_TOKENS, MODEL, OUTPUT_TOKENS
 from shared.errors import InvalidInputError
 from shared.money import EXACT, MINOR_UNITS, plain
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _NAMING = "a name has lower-case letters, digits, '.', '_' and '-', 63 at most"
 _PLACES = 12
+_LAST_VERSION = 1_000_000
 _LARGEST = Decimal(10) ** 12
+_PROPERTY = dict.fromkeys(("sum", "max", "unique_count"), "names its property")
+_PROPERTY["count"] = "has no property"
 
 
 class InvalidCatalogueError(InvalidInputError):
@@ -56,6 +65,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     charge: str
     tiers: list[DiscountTier]
     description: str = ""
+    mode: Literal["graduated", "volume"] = "graduated"
 
 
 class ModelPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from"}):
@@ -120,13 +130,13 @@ def _converted(tree: Tree) -> Catalogue:
                 try:
                     kinds[kind][code] = msgspec.convert(entry, _KINDS[kind], strict=False)
                 except msgspec.ValidationError as error:
-                    place, message = _located(f"{kind}.{code}", str(error))
+                    place, message = located(f"{kind}.{code}", str(error))
                     tree.complain(place, message)
     return Catalogue(**kinds)
 
 
-def _located(entry: str, message: str) -> tuple[str, str]:
-    """Take the place, within an entry, out of msgspec's message."""
+def located(entry: str, message: str) -> tuple[str, str]:
+    """Take the place, below an entry's, out of msgspec's message; give it and the rest."""
     found = re.search(r" - at `(?:key in )?\$([^`]*)`$", message)
     if found is None:
         return entry, message
@@ -140,15 +150,14 @@ def _faults(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
             if not _NAME.fullmatch(code):
                 yield f"{kind}.{code}", _NAMING
     for code, meter in catalogue.meters.items():
-        if (meter.aggregate == "sum") != (meter.property is not None):
-            yield f"meters.{code}", "a sum names its property, and a count has none"
+        yield from _meter_faults(code, meter, catalogue)
     for code, plan in catalogue.plans.items():
         yield from _plan_faults(f"plans.{code}", plan, catalogue)
     metered = {
         charge.code
         for plan in catalogue.plans.values()
         for charge in plan.charges
-        if not isinstance(charge, RecurringCharge)
+        if is_metered(charge)
     }
     for code, schedule in catalogue.discount_schedules.items():
         place = f"discount_schedules.{code}"
@@ -160,9 +169,19 @@ def _faults(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
         yield from _model_faults(f"models.{model}", prices)
 
 
+def _meter_faults(code: str, meter: Meter, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    if (meter.aggregate == "count") == (meter.property is not None):
+        yield f"meters.{code}", f"a {meter.aggregate} {_PROPERTY[meter.aggregate]}"
+    if "" in meter.dimensions or len(set(meter.dimensions)) < len(meter.dimensions):
+        yield f"meters.{code}.dimensions", "are names of properties, each once"
+    by_price = code in (INPUT_TOKENS, OUTPUT_TOKENS) and catalogue.models
+    if by_price and MODEL not in meter.dimensions:
+        yield f"meters.{code}.dimensions", f"needs {MODEL!r}, as models have token prices"
+
+
 def _plan_faults(place: str, plan: Plan, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
-    if plan.version < 1:
-        yield f"{place}.version", "versions count from 1"
+    if not 1 <= plan.version <= _LAST_VERSION:
+        yield f"{place}.version", f"versions count from 1, to {_LAST_VERSION} at most"
     if plan.currency not in MINOR_UNITS:
         yield f"{place}.currency", f"{plan.currency} is no known currency"
     codes = [charge.code for charge in plan.charges]
@@ -172,22 +191,54 @@ def _plan_faults(place: str, plan: Plan, catalogue: Catalogue) -> Iterator[tuple
         below = f"{place}.charges[{index}]"
         if not _NAME.fullmatch(charge.code):
             yield f"{below}.code", _NAMING
-        if not isinstance(charge, RecurringCharge) and charge.meter not in catalogue.meters:
+        if is_metered(charge) and charge.meter not in catalogue.meters:
             yield f"{below}.meter", f"there is no meter {charge.meter!r} in this file"
-        yield from _charge_faults(below, charge)
+        yield from charge_faults(below, charge)
 
 
-def _charge_faults(place: str, charge: Charge) -> Iterator[tuple[str, str]]:
-    if isinstance(charge, RecurringCharge):
+def charge_faults(place: str, charge: Charge) -> Iterator[tuple[str, str]]:
+    """Give what is wrong with a charge's numbers: each a place below `place`, and a message."""
+    if charge.discount_percent is not None:
+        yield from _percent_faults(f"{place}.discount_percent", charge.discount_percent)
+    if isinstance(charge, FlatCharge | RecurringCharge):
         yield from _price_faults(f"{place}.amount", charge.amount)
-    elif isinstance(charge, UnitCharge):
+        return
+    yield from _price_faults(f"{place}.free_units", charge.free_units)
+    yield from _spend_faults(place, charge)
+    if isinstance(charge, UnitCharge):
         yield from _price_faults(f"{place}.unit_price", charge.unit_price)
         yield from _component_faults(f"{place}.components", charge)
-    elif isinstance(charge, GraduatedCharge):
-        yield from _bound_faults(f"{place}.tiers", [tier.up_to for tier in charge.tiers])
-        for index, tier in enumerate(charge.tiers):
-            yield from _price_faults(f"{place}.tiers[{index}].unit_price", tier.unit_price)
-            yield from _price_faults(f"{place}.tiers[{index}].flat_fee", tier.flat_fee)
+    elif isinstance(charge, PackageCharge):
+        yield from _price_faults(f"{place}.package_price", charge.package_price)
+        if faults := list(_price_faults(f"{place}.package_size", charge.package_size)):
+            yield from faults
+        elif not charge.package_size:
+            yield f"{place}.package_size", "must lie above 0"
+    else:
+        yield from _tier_faults(f"{place}.tiers", charge)
+
+
+def _spend_faults(place: str, charge: MeteredCharge) -> Iterator[tuple[str, str]]:
+    bounds = {"minimum_spend": charge.minimum_spend, "maximum_spend": charge.maximum_spend}
+    faults = [
+        fault
+        for name, bound in bounds.items()
+        if bound is not None
+        for fault in _price_faults(f"{place}.{name}", bound)
+    ]
+    yield from faults
+    least, most = bounds.values()
+    if not faults and least is not None and most is not None and least > most:
+        yield f"{place}.minimum_spend", "lies above maximum_spend"
+
+
+def _tier_faults(place: str, charge: GraduatedCharge | VolumeCharge) -> Iterator[tuple[str, str]]:
+    yield from _bound_faults(place, [tier.up_to for tier in charge.tiers])
+    for index, tier in enumerate(charge.tiers):
+        yield from _price_faults(f"{place}[{index}].unit_price", tier.unit_price)
+        yield from _price_faults(f"{place}[{index}].flat_fee", tier.flat_fee)
+    if isinstance(charge, GraduatedCharge) and charge.components:
+        yield place.removesuffix("tiers") + "components", "a price by tiers has no components"
 
 
 def _component_faults(place: str, charge: UnitCharge) -> Iterator[tuple[str, str]]:
@@ -204,15 +255,11 @@ def _component_faults(place: str, charge: UnitCharge) -> Iterator[tuple[str, str
 
 
 def _schedule_faults(place: str, schedule: Schedule) -> Iterator[tuple[str, str]]:
-    if schedule.version < 1:
-        yield f"{place}.version", "versions count from 1"
+    if not 1 <= schedule.version <= _LAST_VERSION:
+        yield f"{place}.version", f"versions count from 1, to {_LAST_VERSION} at most"
     yield from _bound_faults(f"{place}.tiers", [tier.up_to for tier in schedule.tiers])
     for index, tier in enumerate(schedule.tiers):
-        below = f"{place}.tiers[{index}].percent_off"
-        if faults := list(_price_faults(below, tier.percent_off)):
-            yield from faults
-        elif tier.percent_off > 100:
-            yield below, "lies between 0 and 100"
+        yield from _percent_faults(f"{place}.tiers[{index}].percent_off", tier.percent_off)
 
 
 def _bound_faults(place: str, bounds: list[Decimal | None]) -> Iterator[tuple[str, str]]:
@@ -247,6 +294,13 @@ def _model_faults(place: str, prices: list[ModelPrice]) -> Iterator[tuple[str, s
             yield f"{below}.currency", f"{price.currency} is no known currency"
         yield from _price_faults(f"{below}.input_per_million", price.input_per_million)
         yield from _price_faults(f"{below}.output_per_million", price.output_per_million)
+
+
+def _percent_faults(place: str, percent: Decimal) -> Iterator[tuple[str, str]]:
+    if faults := list(_price_faults(place, percent)):
+        yield from faults
+    elif percent > 100:
+        yield place, "lies between 0 and 100"
 
 
 def _price_faults(place: str, price: Decimal) -> Iterator[tuple[str, str]]:

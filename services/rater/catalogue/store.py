@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
 from services.rater.catalogue.document import Catalogue
+from services.rater.catalogue.recounting import recount
 from services.rater.rules import change_rules
 from shared import audit
 from shared.errors import ConflictingStateError
@@ -57,9 +58,8 @@ async def apply(
     planned = await _plan_changes(session, catalogue, now)
     if refused := [change for change, _ in planned if change.what == "refused"]:
         raise RefusedCatalogueError(refused)
-    for change, row in planned:
-        if change.what == "unchanged":
-            continue
+    changed = [(change, row) for change, row in planned if change.what != "unchanged"]
+    for change, row in changed:
         await session.merge(row)
         await audit.record(
             session,
@@ -68,6 +68,12 @@ async def apply(
             subject=f"{change.kind} {change.name}",
             after=_plain_row(row),
         )
+    await session.flush()
+    await recount(
+        session,
+        event_types={row.definition["event_type"] for _, row in changed if isinstance(row, Meter)},
+        models={row.model for _, row in changed if isinstance(row, ModelPrice)},
+    )
     await session.commit()
     return [change for change, _ in planned]
 

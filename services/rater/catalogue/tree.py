@@ -114,6 +114,8 @@ def _mapping(
 
 def _scalar(node: yaml.Node, place: str, tree: Tree) -> str | None:
     text = str(node.value)
+    if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+        tree.complain(place, "holds a character that cannot be stored")
     if node.tag == f"{_TAG}null":
         return None
     if node.tag == f"{_TAG}bool" and text not in ("true", "false"):

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.money import EXACT
+from services.rater.pricing.charges import Tier
+from shared.money import EXACT, plain
 
 ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A part of a quantity with one unit price; `amount` is exact, in the major unit."""
+    """A part of a quantity with one unit price; `amount` is exact, in the major unit.
+
+    A discount, minimum or maximum is a band too: an amount without a quantity.
+    """
 
     label: str
     quantity: Decimal
@@ -45,3 +49,20 @@ def difference(new: Sequence[Band], old: Sequence[Band]) -> list[Band]:
         for (label, unit_price), (quantity, amount) in parts.items()
         if quantity or amount
     ]
+
+
+def tier_bands(tier: Tier, below: Decimal, quantity: Decimal) -> list[Band]:
+    """Price units in a tier that begins above `below`; and its flat fee, which is due.
+
+    The first tier's flat fee is due without a unit in it, so the caller decides.
+    """
+    label = f"over {plain(below)}"
+    if tier.up_to is not None:
+        label = f"{plain(below)} to {plain(tier.up_to)}"
+    bands = []
+    if quantity:
+        amount = EXACT.multiply(quantity, tier.unit_price)
+        bands.append(Band(label, quantity, tier.unit_price, amount))
+    if tier.flat_fee:
+        bands.append(Band(f"{label} flat fee", Decimal(1), tier.flat_fee, tier.flat_fee))
+    return bands

@@ -1,18 +1,22 @@
-"""The shape `recurring`: a monthly fee, by the days that a contract covers. Pure."""
+"""The shapes `recurring` and `flat`: fees for a month, whatever was used. Pure."""
 
 from decimal import Decimal
 
 from services.rater.pricing.bands import Band
-from shared.money import prorate
+from services.rater.pricing.coverage import Coverage
 
 
-def bands(amount: Decimal, days: range, days_in_month: int) -> list[Band]:
-    """Price the covered days of a month; none covered costs nothing."""
-    if not days:
+def bands(amount: Decimal, coverage: Coverage) -> list[Band]:
+    """Price the covered days of a month by their share; none covered costs nothing."""
+    if not coverage.days:
         return []
-    fee = prorate(amount, len(days), days_in_month)
-    if len(days) == days_in_month:
-        label = "whole month"
-    else:
-        label = f"days {days.start} to {days.stop - 1} of {days_in_month}"
-    return [Band(label, Decimal(1), fee, fee)]
+    return [_fee(coverage.label, coverage.prorate(amount))]
+
+
+def flat_bands(amount: Decimal, coverage: Coverage) -> list[Band]:
+    """Price a month that is covered for a day or more, in full."""
+    return [_fee("flat", amount)] if coverage.days else []
+
+
+def _fee(label: str, amount: Decimal) -> Band:
+    return Band(label, Decimal(1), amount, amount)

@@ -75,7 +75,7 @@ async def what_is_missing(
 
 _RATEABLE = """
     SELECT count(*) FROM events e JOIN contracts c ON c.customer_id = e.customer_id
-    WHERE e.contract_id IS NULL
+    WHERE e.contract_id IS NULL AND NOT e.voided
       AND e.time >= c.starts_at AND (c.ends_at IS NULL OR e.time < c.ends_at)
 """
 _UNOPENED = """
@@ -103,7 +103,7 @@ _OUT_OF_BALANCE = """
         SELECT contract_id, to_char(time AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
                count(*)::numeric AS quantity
         FROM events
-        WHERE contract_id IS NOT NULL AND type = 'ai.execution.finished'
+        WHERE contract_id IS NOT NULL AND NOT voided AND type = 'ai.execution.finished'
           AND data->>'status' = 'succeeded'
         GROUP BY 1, 2
     ), bands AS (

@@ -197,6 +197,7 @@ class World:
         plan: str,
         starts_at: datetime | None = None,
         discount: str | None = None,
+        terms: contracts.Terms | None = None,
     ) -> Contract:
         """Put a customer on a plan, from the start of `period` unless said otherwise."""
         async with self.sessions("tallybook_rater") as session:
@@ -205,7 +206,7 @@ class World:
                 customer_id=customer,
                 plan=plan,
                 starts_at=starts_at or self.period.start,
-                discount=discount,
+                terms=terms or contracts.Terms(discount),
                 actor=ACTOR,
                 now=datetime.now(UTC),
             )
@@ -218,7 +219,6 @@ class World:
                 customer_id=customer,
                 plan=plan,
                 at=at,
-                discount=None,
                 actor=ACTOR,
                 now=datetime.now(UTC),
             )

@@ -1,6 +1,7 @@
 """Builds what invoices are made of. Pure: everything follows from the arguments."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -45,6 +46,12 @@ def fee(amount: str = "19", **more: Any) -> Posted:
         amount,
         **{"charge": "subscription", "band": "whole month", "kind": "recurring", **more},
     )
+
+
+def fee_back(amount: str = "19", **more: Any) -> Posted:
+    """Make the adjustment that takes such a fee back."""
+    given = fee(amount, kind="adjustment", **more)
+    return replace(given, quantity=-given.quantity, amount=-given.amount)
 
 
 def draft(*items: Posted, **of_key: Any) -> Draft:

@@ -60,7 +60,7 @@ async def start(world: World) -> InvoiceRun:
         world.engine("tallybook_invoicer"),
         world.period,
         actor="tests",
-        now=world.period.end,
+        clock=lambda: world.period.end,
     )
 
 

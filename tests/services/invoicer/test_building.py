@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.invoicer.building import ContractFacts, Posted, build_draft
-from tests.services.invoicer.factories import CONTRACTS, amounts, draft, fee, key, posted
+from shared.money import round_to_minor
+from tests.services.invoicer.factories import CONTRACTS, amounts, draft, fee, fee_back, key, posted
 
 AMOUNTS = st.decimals(-10_000, 10_000, places=12)
 QUANTITIES = st.decimals(-10_000, 10_000, places=6)
@@ -96,18 +97,67 @@ def test_adding_line_items_up_beforehand_makes_no_difference(data: st.DataObject
     assert one.placed == other.placed
 
 
-def test_what_differs_in_anything_is_a_line_of_its_own() -> None:
+def test_what_differs_in_anything_but_kind_is_a_line_of_its_own() -> None:
     base = posted()
     others = [
         posted(contract_id="con_new"),
         posted(charge="tokens"),
         posted(band="over 50000"),
-        posted(kind="adjustment"),
         posted(usage_period="2026-09"),
         posted(price="0.001"),
     ]
-    assert len(draft(base, *others).lines) == 7
+    assert len(draft(base, *others).lines) == 6
     assert len(draft(base, posted(ids=[2]), posted(price="0.0020", ids=[3])).lines) == 1
+
+
+def test_an_adjustment_stands_on_the_line_that_it_adjusts_and_is_rounded_with_it() -> None:
+    """The same as if that had been so from the start: not a cent off."""
+    usage = [posted("7", kind="usage"), posted("-4", ids=[2], kind="adjustment")]
+    made = draft(*usage)
+    assert made.lines == draft(posted("3")).lines
+    assert amounts(made) == [1]
+    assert [round_to_minor(item.amount, "USD") for item in usage] == [1, -1]
+
+
+def test_a_fee_that_was_taken_back_is_not_shown() -> None:
+    made = draft(
+        fee(ids=[1]),
+        fee_back(ids=[2]),
+        fee("9.5", ids=[3], band="days 1 to 15 of 30", kind="adjustment"),
+    )
+    assert [(line.band, line.kind) for line in made.lines] == [("days 1 to 15 of 30", "adjustment")]
+    assert made.placed == {1: None, 2: None, 3: 1}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kind"),
+    [
+        (["usage"], "usage"),
+        (["adjustment"], "adjustment"),
+        (["adjustment", "adjustment"], "adjustment"),
+        (["adjustment", "usage"], "usage"),
+        (["recurring", "adjustment"], "recurring"),
+        (["usage", "recurring"], "recurring"),
+    ],
+)
+def test_a_line_is_an_adjustment_only_where_all_its_line_items_are(
+    kinds: list[str], kind: str
+) -> None:
+    (line,) = draft(*(posted(ids=[number], kind=one) for number, one in enumerate(kinds))).lines
+    assert line.kind == kind
+
+
+def test_an_adjusted_fee_stands_before_usage_still() -> None:
+    made = draft(
+        posted(charge="a"),
+        fee("5", charge="z", band="days 1 to 15 of 30", ids=[2], kind="adjustment"),
+        fee("10", charge="z", ids=[3]),
+        fee_back("10", charge="z", ids=[4]),
+    )
+    assert [(line.charge, line.kind) for line in made.lines] == [
+        ("z", "adjustment"),
+        ("a", "usage"),
+    ]
 
 
 def test_what_comes_to_nothing_is_on_the_invoice_but_not_shown() -> None:
@@ -137,6 +187,19 @@ def test_lines_stand_by_contract_in_time_then_month_fees_first_and_bands_as_numb
         ("con_new", "2026-10", "0 to 50000"),
         ("con_new", "2026-10", "50000 to 100000"),
         ("con_new", "2026-10", "over 100000"),
+    ]
+
+
+def test_free_units_stand_first_and_what_has_no_quantity_last() -> None:
+    bands = ["maximum spend", "minimum spend", "discount 10 %", "over 10", "0 to 10", "free"]
+    made = draft(*(posted(band=band, ids=[number]) for number, band in enumerate(bands)))
+    assert [line.band for line in made.lines] == [
+        "free",
+        "0 to 10",
+        "over 10",
+        "discount 10 %",
+        "minimum spend",
+        "maximum spend",
     ]
 
 

@@ -24,6 +24,11 @@ def _described(**changed: Any) -> str:
     return describe(**{**given, **changed})
 
 
+NOTHING = {"unit_price": Decimal(0), "exact_amount": Decimal(0)}
+FIVE_EACH = {"unit_price": Decimal(5), "exact_amount": Decimal(15)}
+AMOUNT_ONLY = {"quantity": Decimal(0), "unit_price": Decimal(0), "exact_amount": Decimal("-1.25")}
+
+
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
@@ -54,6 +59,34 @@ def _described(**changed: Any) -> str:
                 "byok_pro · executions · adjustment · late usage of 2026-09 · 50,000 × $0.001"
                 " (exact 50)"
             ),
+        ),
+        (
+            {"band": "free", "quantity": Decimal(1000), **NOTHING},
+            "byok_pro · executions · free · 1,000 × $0.00 (exact 0)",
+        ),
+        (
+            {"band": "packages of 1000", "quantity": Decimal(3), **FIVE_EACH},
+            "byok_pro · executions · 3 packages of 1,000 × $5.00 (exact 15)",
+        ),
+        (
+            {"band": "packages of 0.5", "quantity": Decimal(-1), **FIVE_EACH},
+            "byok_pro · executions · -1 package of 0.5 × $5.00 (exact 15)",
+        ),
+        (
+            {"band": "discount 12.5 %", **AMOUNT_ONLY},
+            "byok_pro · executions · discount 12.5 % (exact -1.25)",
+        ),
+        (
+            {"band": "minimum spend", **AMOUNT_ONLY},
+            "byok_pro · executions · minimum spend (exact -1.25)",
+        ),
+        (
+            {"band": "maximum spend", "kind": "adjustment", **AMOUNT_ONLY},
+            "byok_pro · executions · maximum spend · adjustment (exact -1.25)",
+        ),
+        (
+            {"band": "flat", "quantity": Decimal(1), **FIVE_EACH},
+            "byok_pro · executions · flat · 1 × $5.00 (exact 15)",
         ),
     ],
 )
@@ -87,3 +120,10 @@ def test_a_quantity_is_written_with_commas(quantity: str, text: str) -> None:
 
 def test_a_description_is_never_longer_than_stripe_takes() -> None:
     assert len(_described(plan="p" * 600)) == LONGEST
+
+
+def test_names_that_are_too_long_are_cut_and_no_digit_is() -> None:
+    for changed in ({}, AMOUNT_ONLY):
+        whole = _described(**changed)
+        arithmetic = whole.removeprefix("byok_pro · executions")
+        assert _described(plan="p" * 600, **changed).endswith("p" + arithmetic)

@@ -4,22 +4,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import services.rater.catalogue
 from services.rater.catalogue.document import Catalogue, read_catalogue
 from services.rater.metering import EventTypeMeters, by_event_type
-from services.rater.pricing import Charge, GraduatedCharge, Tier, UnitCharge
+from services.rater.pricing import (
+    Charge,
+    Coverage,
+    GraduatedCharge,
+    PackageCharge,
+    Tier,
+    UnitCharge,
+    VolumeCharge,
+)
 from services.rater.pricing.discounts import DiscountSchedule, DiscountTier
 from services.rater.rules import Rules
-from services.rater.terms import Contract, PlanTerms, make_contract
+from services.rater.terms import Contract, make_contract
+from shared.periods import Period
 from tests.shared.factories import NOW
 
 TOPIC = "usage.events"
 STARTS = datetime(2026, 1, 1, tzinfo=UTC)
+WHOLE = Coverage.whole(Period(2026, 10))
+"""All of a month of 31 days."""
 CATALOGUE_FILE = Path(services.rater.catalogue.__file__).parent / "bizbot.yaml"
 
 
+@cache
 def shipped_catalogue() -> Catalogue:
     """Read the catalogue that ships with the project."""
     return read_catalogue(CATALOGUE_FILE.read_text(), name=CATALOGUE_FILE.name)
@@ -32,30 +46,44 @@ def shipped_meters() -> dict[str, EventTypeMeters]:
 
 def unit_charge(price: str = "0.002", code: str = "executions") -> UnitCharge:
     """Make a charge of one price on executions."""
-    return UnitCharge(code, "executions", Decimal(price))
+    return UnitCharge(code=code, meter="executions", unit_price=Decimal(price))
 
 
 def graduated_charge(*tiers: tuple[str | None, str, str], code: str = "tiered") -> GraduatedCharge:
     """Make a graduated charge on executions of tiers (up to, unit price, flat fee)."""
-    return GraduatedCharge(
-        code,
-        "executions",
-        [
-            Tier(None if up_to is None else Decimal(up_to), Decimal(price), Decimal(flat_fee))
-            for up_to, price, flat_fee in tiers
-        ],
+    return GraduatedCharge(code=code, meter="executions", tiers=_tiers(tiers))
+
+
+def volume_charge(*tiers: tuple[str | None, str, str], code: str = "volume") -> VolumeCharge:
+    """Make a volume charge on executions of tiers (up to, unit price, flat fee)."""
+    return VolumeCharge(code=code, meter="executions", tiers=_tiers(tiers))
+
+
+def _tiers(tiers: Sequence[tuple[str | None, str, str]]) -> list[Tier]:
+    return [
+        Tier(None if up_to is None else Decimal(up_to), Decimal(price), Decimal(flat_fee))
+        for up_to, price, flat_fee in tiers
+    ]
+
+
+def package_charge(size: str, price: str, code: str = "packages") -> PackageCharge:
+    """Make a charge for packages of executions."""
+    return PackageCharge(
+        code=code, meter="executions", package_size=Decimal(size), package_price=Decimal(price)
     )
 
 
-def schedule(*tiers: tuple[str | None, str], charge: str = "executions") -> DiscountSchedule:
+def schedule(
+    *tiers: tuple[str | None, str],
+    charge: str = "executions",
+    mode: Literal["graduated", "volume"] = "graduated",
+) -> DiscountSchedule:
     """Make a discount schedule of tiers (up to, percent off)."""
-    return DiscountSchedule(
-        charge,
-        [
-            DiscountTier(None if up_to is None else Decimal(up_to), Decimal(percent))
-            for up_to, percent in tiers
-        ],
-    )
+    found = [
+        DiscountTier(None if up_to is None else Decimal(up_to), Decimal(percent))
+        for up_to, percent in tiers
+    ]
+    return DiscountSchedule(charge, found, mode=mode)
 
 
 def contract(
@@ -74,7 +102,7 @@ def contract(
         ends_at=ends_at,
         currency="USD",
         plan="plan@1",
-        terms=PlanTerms("Plan", list(charges) or [unit_charge()]),
+        charges=list(charges) or [unit_charge()],
         schedule=discount,
     )
 

@@ -116,6 +116,10 @@ CALLS = "plans.metered.charges[0]"
 TIERS = "plans.metered.charges[1].tiers"
 LOYAL = "discount_schedules.loyal"
 SMALL_1 = "models.small-1"
+THIRD = "plans.metered.charges[2]"
+FEE = "model: recurring, amount: 9.90"
+PACKAGE = "model: package, meter: calls, package_price: 1, "
+UNIT = "model: unit, meter: calls, unit_price: 1, "
 FAULTS = [
     # names and versions
     ("  metered:\n", "  Metered:\n", "plans.Metered", "lower-case"),
@@ -139,9 +143,10 @@ FAULTS = [
     ("filter: {", "filters: {", "meters.calls", "unknown field `filters`"),
     ("tokens: included", "tokens: free", "plans.metered.tokens", "free"),
     ("model: unit", "model: units", f"{CALLS}.model", "units"),
-    ("aggregate: count", "aggregate: max", "meters.calls.aggregate", "max"),
+    ("aggregate: count", "aggregate: mean", "meters.calls.aggregate", "mean"),
+    ("aggregate: count", "aggregate: max", "meters.calls", "a max names its property"),
     ("    property: units\n", "", "meters.units", "a sum names its property"),
-    ("aggregate: count", "aggregate: count, property: x", "meters.calls", "a count has none"),
+    ("aggregate: count", "aggregate: count, property: x", "meters.calls", "has no property"),
     ("    charges:\n", "    charges: none\n    others:\n", "plans.metered.charges", "array"),
     # prices
     ("unit_price: 0.1\n", "unit_price: cheap\n", f"{CALLS}.unit_price", "decimal"),
@@ -169,6 +174,25 @@ FAULTS = [
     ("percent_off: 12.5", "percent_off: 101", f"{LOYAL}.tiers[0].percent_off", "between 0 and 100"),
     ("percent_off: 12.5", "percent_off: -1", f"{LOYAL}.tiers[0].percent_off", "0 or more"),
     ("percent_off: 12.5", "percent_off: NaN", f"{LOYAL}.tiers[0].percent_off", "0 or more"),
+    # what comes on top of a price
+    (FEE, PACKAGE + "package_size: 0", f"{THIRD}.package_size", "above 0"),
+    (FEE, PACKAGE + "package_size: -1", f"{THIRD}.package_size", "0 or more"),
+    (FEE, PACKAGE + "package_size: 1e-13", f"{THIRD}.package_size", "12 decimal"),
+    (FEE, PACKAGE + "package: 1", THIRD, "unknown field `package`"),
+    (FEE, UNIT + "free_units: -1", f"{THIRD}.free_units", "0 or more"),
+    (FEE, UNIT + "discount_percent: 100.1", f"{THIRD}.discount_percent", "between 0 and 100"),
+    (FEE, UNIT + "discount_percent: -1", f"{THIRD}.discount_percent", "0 or more"),
+    (FEE, UNIT + "minimum_spend: -1", f"{THIRD}.minimum_spend", "0 or more"),
+    (FEE, UNIT + "maximum_spend: NaN", f"{THIRD}.maximum_spend", "0 or more"),
+    (
+        FEE,
+        UNIT + "minimum_spend: 2, maximum_spend: 1.99",
+        f"{THIRD}.minimum_spend",
+        "above maximum_spend",
+    ),
+    (FEE, "model: flat, amount: -1", f"{THIRD}.amount", "0 or more"),
+    (FEE, "model: flat, amount: 1, free_units: 1", THIRD, "unknown field `free_units`"),
+    (FEE, "model: volume, meter: calls, tiers: []", f"{THIRD}.tiers", "has no end"),
     # model prices
     ("from: 2026-01-01", "from: soon", f"{SMALL_1}[0].from", "such as 2025-05-22"),
     ("from: 2026-07-01", "from: 2026-01-01", f"{SMALL_1}[1].from", "another price"),

@@ -7,32 +7,24 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rater.pricing import (
-    Band,
-    GraduatedCharge,
-    MeteredCharge,
-    difference,
-    price_quantity,
-    total,
+from services.rater.pricing import Band, Charge, Coverage, difference, price, total
+from services.rater.pricing.discounts import discounted
+from tests.services.rater.strategies import (
+    FINE,
+    TENTHS,
+    THOROUGH,
+    Grid,
+    cases,
+    coverages,
+    quantities_at,
 )
-from services.rater.pricing.discounts import DiscountSchedule, discounted
-from tests.services.rater.factories import unit_charge
-from tests.services.rater.test_discounts import schedules
-from tests.services.rater.test_prices import PRICES, tiers
-
-QUANTITIES = st.decimals(0, 100, places=3)
 
 
 @st.composite
-def charges(draw: st.DrawFn) -> MeteredCharge:
-    """Make any metered charge, with or without a discount."""
-    price: MeteredCharge = unit_charge(str(draw(PRICES)))
-    if draw(st.booleans()):
-        price = GraduatedCharge("executions", "executions", draw(tiers()))
-    by: DiscountSchedule | None = draw(st.none() | schedules())
-    charge = discounted(price, by)
-    assert isinstance(charge, type(price) | GraduatedCharge)
-    return charge
+def charges(draw: st.DrawFn, grid: Grid = TENTHS) -> Charge:
+    """Make any charge, with or without a discount schedule."""
+    case = draw(cases(grid))
+    return discounted(case.charge, case.schedule)
 
 
 def gathered(bands: Iterable[Band]) -> dict[tuple[str, Fraction], tuple[Fraction, Fraction]]:
@@ -45,31 +37,37 @@ def gathered(bands: Iterable[Band]) -> dict[tuple[str, Fraction], tuple[Fraction
     return {key: value for key, value in sums.items() if any(value)}
 
 
-@given(charges(), st.lists(QUANTITIES, min_size=1, max_size=6))
+@THOROUGH
+@given(st.sampled_from([TENTHS, FINE]), coverages(), st.data())
 def test_the_steps_on_any_way_add_up_to_where_it_ends(
-    charge: MeteredCharge, way: list[Decimal]
+    grid: Grid, coverage: Coverage, data: st.DataObject
 ) -> None:
+    charge = data.draw(charges(grid))
+    way = data.draw(st.lists(quantities_at(charge, grid), min_size=1, max_size=5))
     posted: list[Band] = []
     before: list[Band] = []
     for quantity in way:
-        after = price_quantity(charge, quantity)
+        after = price(charge, quantity, coverage)
         posted.extend(difference(after, before))
         before = after
         assert gathered(posted) == gathered(after)
-    assert total(posted) == total(price_quantity(charge, way[-1]))
+    assert total(posted) == total(price(charge, way[-1], coverage))
 
 
-@given(charges(), QUANTITIES)
-def test_what_does_not_change_is_not_posted(charge: MeteredCharge, quantity: Decimal) -> None:
-    bands = price_quantity(charge, quantity)
+@given(charges(), coverages(), st.data())
+def test_what_does_not_change_is_not_posted(
+    charge: Charge, coverage: Coverage, data: st.DataObject
+) -> None:
+    bands = price(charge, data.draw(quantities_at(charge)), coverage)
     assert difference(bands, bands) == []
 
 
-@given(charges(), charges(), QUANTITIES)
-def test_a_change_of_price_takes_the_old_bands_back(
-    old: MeteredCharge, new: MeteredCharge, quantity: Decimal
+@given(charges(), charges(), coverages(), coverages(), st.data())
+def test_a_change_of_price_or_of_days_takes_the_old_bands_back(
+    old: Charge, new: Charge, then: Coverage, now: Coverage, data: st.DataObject
 ) -> None:
-    was, is_now = price_quantity(old, quantity), price_quantity(new, quantity)
+    quantity = data.draw(quantities_at(new))
+    was, is_now = price(old, quantity, then), price(new, quantity, now)
     assert gathered([*was, *difference(is_now, was)]) == gathered(is_now)
 
 

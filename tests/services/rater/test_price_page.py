@@ -6,42 +6,37 @@ from fractions import Fraction
 import pytest
 
 from services.rater.catalogue.document import Plan
-from services.rater.pricing import (
-    Band,
-    RecurringCharge,
-    UnitCharge,
-    price_quantity,
-    price_recurring,
-)
+from services.rater.pricing import Coverage, UnitCharge, price
 from services.rater.pricing.discounts import DiscountSchedule, discounted
+from services.rater.tokens import TokenPrice
 from shared.money import round_to_minor
-from shared.periods import Period
 from tests import pricing_facts as page
-from tests.services.rater.factories import STARTS, shipped_catalogue
+from tests.services.rater.factories import WHOLE, shipped_catalogue
 
 CATALOGUE = shipped_catalogue()
-PERIOD = Period(2026, 10)
 
 
 def invoice_cents(plan: Plan, executions: int, discount: DiscountSchedule | None = None) -> int:
     """Give what a whole month under a plan comes to, each band rounded once."""
-    bands: list[Band] = []
-    for charge in plan.charges:
-        terms = discounted(charge, discount)
-        if isinstance(terms, RecurringCharge):
-            bands.extend(price_recurring(terms, PERIOD, STARTS, None))
-        else:
-            bands.extend(price_quantity(terms, Decimal(executions)))
+    bands = [
+        band
+        for charge in plan.charges
+        for band in price(discounted(charge, discount), Decimal(executions), WHOLE)
+    ]
     return sum(round_to_minor(band.amount, plan.currency) for band in bands)
 
 
-def token_cents(model: str, executions: int) -> Fraction:
-    (price,) = CATALOGUE.models[model]
-    millionth = Fraction(executions, 1_000_000)
-    dollars = page.INPUT_TOKENS * millionth * Fraction(
-        price.input_per_million
-    ) + page.OUTPUT_TOKENS * millionth * Fraction(price.output_per_million)
-    return dollars * 100
+def token_cents(model: str, executions: int) -> Decimal:
+    (shipped,) = CATALOGUE.models[model]
+    tokens = TokenPrice(
+        model,
+        shipped.effective_from,
+        shipped.currency,
+        shipped.input_per_million,
+        shipped.output_per_million,
+    )
+    input_tokens, output_tokens = page.INPUT_TOKENS * executions, page.OUTPUT_TOKENS * executions
+    return tokens.cost(Decimal(input_tokens), Decimal(output_tokens)) * 100
 
 
 @pytest.mark.parametrize("fact", page.FACTS, ids=lambda fact: f"{fact.plan}-{fact.executions}")
@@ -68,7 +63,7 @@ def test_byok_pros_fee_is_due_without_usage_too() -> None:
 
 def test_byok_under_the_volume_discount() -> None:
     shipped = CATALOGUE.discount_schedules[page.DISCOUNT]
-    schedule = DiscountSchedule(shipped.charge, shipped.tiers)
+    schedule = DiscountSchedule(shipped.charge, shipped.tiers, mode=shipped.mode)
     byok = CATALOGUE.plans["byok"]
     cents = invoice_cents(byok, 100_000, schedule)
     assert cents == page.BYOK_AT_100_000_DISCOUNTED_CENTS
@@ -86,9 +81,19 @@ def test_the_parts_of_byoks_fee_add_up_to_it() -> None:
 def test_token_prices() -> None:
     assert set(CATALOGUE.models) == set(page.TOKEN_PRICES)
     for model, (per_input, per_output) in page.TOKEN_PRICES.items():
-        (price,) = CATALOGUE.models[model]
-        assert (price.input_per_million, price.output_per_million) == (per_input, per_output)
-    assert token_cents(page.MODEL, 1) == Fraction("1.05")
+        (shipped,) = CATALOGUE.models[model]
+        assert (shipped.input_per_million, shipped.output_per_million) == (per_input, per_output)
+    assert token_cents(page.MODEL, 1) == Decimal("1.05")
+
+
+def test_a_month_of_byok_pro_by_the_days_that_it_covers() -> None:
+    """A switch to it on the 16th of October: the fee for 16 days of 31, the usage in full."""
+    fee, executions = CATALOGUE.plans["byok_pro"].charges
+    coverage = Coverage(range(16, 32), 31)
+    (days,) = price(fee, Decimal(0), coverage)
+    assert round_to_minor(days.amount, page.CURRENCY) == 9_81
+    (used,) = price(executions, Decimal(1_000), coverage)
+    assert round_to_minor(used.amount, page.CURRENCY) == 1_00
 
 
 def test_where_byok_pro_breaks_even() -> None:

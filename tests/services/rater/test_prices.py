@@ -1,112 +1,115 @@
-"""What a quantity costs, shape by shape, against sums that are made piece by piece."""
+"""What a quantity costs, in every shape and combination, against sums made in another way."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.rater.pricing import (
+    Band,
+    Coverage,
+    FlatCharge,
     GraduatedCharge,
+    PackageCharge,
     RecurringCharge,
-    Tier,
-    price_quantity,
-    price_recurring,
+    VolumeCharge,
+    price,
     total,
 )
+from services.rater.pricing.discounts import discounted
 from shared.periods import Period
-from tests.services.rater.factories import graduated_charge, unit_charge
-
-PRICES = st.decimals(0, 100, places=6)
-TENTHS = st.integers(0, 400)
-"""Quantities in tenths of a unit: fractions count."""
-
-
-@st.composite
-def tiers(draw: st.DrawFn) -> list[Tier]:
-    """Make tiers whose bounds are whole tenths, so that a sum tenth by tenth meets them."""
-    bounds = sorted(draw(st.sets(st.integers(1, 300), max_size=4)))
-    flat_fees = st.just(Decimal(0)) | PRICES
-    return [
-        Tier(None if bound is None else Decimal(bound) / 10, draw(PRICES), draw(flat_fees))
-        for bound in (*bounds, None)
-    ]
+from tests.services.rater.factories import (
+    WHOLE,
+    graduated_charge,
+    package_charge,
+    unit_charge,
+    volume_charge,
+)
+from tests.services.rater.oracles import Bands, at_once, by_tenths
+from tests.services.rater.strategies import FINE, TENTHS, THOROUGH, Case, cases
 
 
-def tier_of(tenth: int, charge_tiers: Sequence[Tier]) -> int:
-    """Find the tier of the n-th tenth of a unit: bounds are inclusive."""
-    for position, tier in enumerate(charge_tiers):
-        if tier.up_to is None or Fraction(tenth, 10) <= Fraction(tier.up_to):
-            return position
-    raise AssertionError("the last tier has no end")
+def priced(case: Case) -> list[Band]:
+    return price(discounted(case.charge, case.schedule), case.quantity, case.coverage)
 
 
-def added_up(tenths: int, charge_tiers: Sequence[Tier]) -> Fraction:
-    """Price tenth by tenth, and each tier's flat fee once, the first one's always."""
-    reached = {0} | {tier_of(tenth, charge_tiers) for tenth in range(1, tenths + 1)}
-    amount = sum((Fraction(charge_tiers[one].flat_fee) for one in reached), Fraction(0))
-    for tenth in range(1, tenths + 1):
-        amount += Fraction(charge_tiers[tier_of(tenth, charge_tiers)].unit_price) / 10
-    return amount
+def by_label(bands: list[Band]) -> Bands:
+    """Give bands as the oracle does; each label stands once."""
+    found = {band.label: (Fraction(band.quantity), Fraction(band.amount)) for band in bands}
+    assert len(found) == len(bands)
+    return found
 
 
-@given(PRICES, TENTHS)
-def test_one_price_for_every_unit(price: Decimal, tenths: int) -> None:
-    expected = sum((Fraction(price) / 10 for _ in range(tenths)), Fraction(0))
-    bands = price_quantity(unit_charge(str(price)), Decimal(tenths) / 10)
-    assert Fraction(total(bands)) == expected
-    assert sum(Fraction(band.quantity) for band in bands) == Fraction(tenths, 10)
+@THOROUGH
+@given(cases(TENTHS))
+def test_every_band_is_what_its_tenths_of_a_unit_cost(case: Case) -> None:
+    expected = by_tenths(*case)
+    assert by_label(priced(case)) == expected
+    assert sum(amount for _, amount in expected.values()) == at_once(*case)
+
+
+@THOROUGH
+@given(cases(FINE))
+def test_no_digit_is_lost_up_to_a_million_millions_and_at_twelve_places(case: Case) -> None:
+    bands = priced(case)
+    assert Fraction(total(bands)) == at_once(*case)
+    of_units = [band for band in bands if band.quantity]
+    assert all(
+        Fraction(band.amount) == Fraction(band.quantity) * Fraction(band.unit_price)
+        for band in of_units
+    )
+    if not isinstance(case.charge, FlatCharge | RecurringCharge | PackageCharge):
+        units = [band for band in of_units if not band.label.endswith("flat fee")]
+        assert sum(Fraction(band.quantity) for band in units) == Fraction(case.quantity)
 
 
 def test_no_unit_has_no_band() -> None:
-    assert price_quantity(unit_charge(), Decimal(0)) == []
+    assert price(unit_charge(), Decimal(0), WHOLE) == []
+    assert price(package_charge("100", "5"), Decimal(0), WHOLE) == []
 
 
-@given(tiers(), TENTHS)
-def test_graduated_tiers_are_priced_each_on_its_own(charge_tiers: list[Tier], tenths: int) -> None:
-    charge = GraduatedCharge("tiered", "executions", charge_tiers)
-    bands = price_quantity(charge, Decimal(tenths) / 10)
-    assert Fraction(total(bands)) == added_up(tenths, charge_tiers)
-    units = [band for band in bands if not band.label.endswith("flat fee")]
-    assert sum(Fraction(band.quantity) for band in units) == Fraction(tenths, 10)
-    assert len({band.label for band in bands}) == len(bands)
-    assert all(band.amount == band.quantity * band.unit_price for band in bands)
+def labels(charge: GraduatedCharge | VolumeCharge, quantity: str) -> list[str]:
+    return [band.label for band in price(charge, Decimal(quantity), WHOLE)]
 
 
-def labels(charge: GraduatedCharge, quantity: str) -> list[str]:
-    return [band.label for band in price_quantity(charge, Decimal(quantity))]
-
-
-THREE_TIERS = graduated_charge(("5", "2", "10"), ("10", "1", "20"), (None, "0.5", "30"))
+THREE_TIERS = (("5", "2", "10"), ("10", "1", "20"), (None, "0.5", "30"))
 
 
 @pytest.mark.parametrize(
-    ("quantity", "amount"),
+    ("quantity", "graduated", "volume"),
     [
-        ("0", "10"),
-        ("0.001", "10.002"),
-        ("5", "20"),
-        ("5.001", "40.001"),
-        ("10", "45"),
-        ("10.001", "75.0005"),
-        ("12", "76"),
+        ("0", "10", "10"),
+        ("0.001", "10.002", "10.002"),
+        ("5", "20", "20"),
+        ("5.001", "40.001", "25.001"),
+        ("10", "45", "30"),
+        ("10.001", "75.0005", "35.0005"),
+        ("12", "76", "36"),
     ],
 )
 def test_bounds_are_inclusive_and_any_part_beyond_is_in_the_next_tier(
-    quantity: str, amount: str
+    quantity: str, graduated: str, volume: str
 ) -> None:
-    assert total(price_quantity(THREE_TIERS, Decimal(quantity))) == Decimal(amount)
+    of = Decimal(quantity)
+    assert total(price(graduated_charge(*THREE_TIERS), of, WHOLE)) == Decimal(graduated)
+    assert total(price(volume_charge(*THREE_TIERS), of, WHOLE)) == Decimal(volume)
 
 
 def test_bands_are_named_by_their_bounds() -> None:
-    assert labels(THREE_TIERS, "0") == ["0 to 5 flat fee"]
-    assert labels(THREE_TIERS, "5") == ["0 to 5", "0 to 5 flat fee"]
-    assert labels(THREE_TIERS, "5.001")[2:] == ["5 to 10", "5 to 10 flat fee"]
-    assert labels(THREE_TIERS, "11")[4:] == ["over 10", "over 10 flat fee"]
+    tiered = graduated_charge(*THREE_TIERS)
+    assert labels(tiered, "0") == ["0 to 5 flat fee"]
+    assert labels(tiered, "5") == ["0 to 5", "0 to 5 flat fee"]
+    assert labels(tiered, "5.001")[2:] == ["5 to 10", "5 to 10 flat fee"]
+    assert labels(tiered, "11")[4:] == ["over 10", "over 10 flat fee"]
     assert labels(graduated_charge((None, "1", "0")), "3") == ["over 0"]
+    volume = volume_charge(*THREE_TIERS)
+    assert labels(volume, "0") == ["0 to 5 flat fee"]
+    assert labels(volume, "5.001") == ["5 to 10", "5 to 10 flat fee"]
+    assert labels(volume, "11") == ["over 10", "over 10 flat fee"]
 
 
 def test_no_digit_is_lost_in_large_sums() -> None:
@@ -115,7 +118,13 @@ def test_no_digit_is_lost_in_large_sums() -> None:
     )
     quantity = Decimal("1000000000000.000000000001")
     exact = Fraction("999999999999.999999999999") / 10**12 + Fraction("0.000000000002")
-    assert Fraction(total(price_quantity(charge, quantity))) == exact
+    assert Fraction(total(price(charge, quantity, WHOLE))) == exact
+
+
+def test_a_fee_that_is_flat_is_due_in_full_for_a_single_day_and_not_for_none() -> None:
+    fee = FlatCharge(code="fee", amount=Decimal(31))
+    assert total(price(fee, Decimal(0), Coverage(range(31, 32), 31))) == 31
+    assert price(fee, Decimal(0), Coverage(range(31, 31), 31)) == []
 
 
 @given(st.decimals(0, 10_000, places=2), st.data())
@@ -126,17 +135,50 @@ def test_a_recurring_fee_is_shared_by_the_days_covered(fee: Decimal, data: st.Da
     ends = [period.start + timedelta(days=day + 1, microseconds=-1) for day in range(period.days)]
     days = [day for day, last in enumerate(ends, 1) if start <= last < end]
 
-    bands = price_recurring(RecurringCharge("fee", fee), period, start, end)
+    coverage = Coverage.of(period, start, end)
+    bands = price(RecurringCharge(code="fee", amount=fee), Decimal(0), coverage)
 
+    assert list(coverage.days) == days
     if not days:
         assert bands == []
         return
     (band,) = bands
     assert band.quantity == 1
     assert band.amount == band.unit_price
-    assert abs(Fraction(band.amount) - Fraction(fee) * len(days) / period.days) <= Fraction(
-        1, 2 * 10**12
-    )
+    exact = Fraction(fee) * len(days) / period.days
+    assert abs(Fraction(band.amount) - exact) <= Fraction(1, 2 * 10**12)
+
+
+@pytest.mark.parametrize(
+    "month", [Period(2027, 2), Period(2028, 2), Period(2026, 9), Period(2026, 10)]
+)
+@given(moments=st.lists(st.floats(0, 1, exclude_max=True), max_size=4))
+def test_contracts_one_after_another_share_out_every_day_of_a_month(
+    month: Period, moments: list[float]
+) -> None:
+    """Whatever the instants of the switches, each day is one contract's."""
+    length = month.end - month.start
+    edges = [month.start, *sorted(month.start + length * moment for moment in moments), month.end]
+    shared = [list(Coverage.of(month, start, end).days) for start, end in pairwise(edges)]
+    assert list(chain.from_iterable(shared)) == list(range(1, month.days + 1))
+
+
+INSTANT = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    "month", [Period(2027, 2), Period(2028, 2), Period(2026, 9), Period(2026, 10)]
+)
+def test_a_switch_on_the_first_and_on_the_last_instant_of_a_month(month: Period) -> None:
+    long_ago = month.start - timedelta(days=400)
+    last_instant = month.end - INSTANT
+    assert not Coverage.of(month, long_ago, month.start).days
+    assert Coverage.of(month, month.start, None) == Coverage.whole(month)
+    # A day is the contract's that is in force at its last instant.
+    assert not Coverage.of(month, long_ago, month.start + INSTANT).days
+    assert Coverage.of(month, long_ago, last_instant).days == range(1, month.days)
+    assert Coverage.of(month, last_instant, None).days == range(month.days, month.days + 1)
+    assert Coverage.of(month, long_ago, month.end) == Coverage.whole(month)
 
 
 @pytest.mark.parametrize(
@@ -152,10 +194,9 @@ def test_a_recurring_fee_is_shared_by_the_days_covered(fee: Decimal, data: st.Da
 def test_a_recurring_fee_says_which_days_it_is_for(
     start: str, end: str | None, label: str, amount: str
 ) -> None:
-    charge = RecurringCharge("subscription", Decimal("19.00"))
-    (band,) = price_recurring(
-        charge, Period(2026, 10), _utc(start), None if end is None else _utc(end)
-    )
+    charge = RecurringCharge(code="subscription", amount=Decimal("19.00"))
+    coverage = Coverage.of(Period(2026, 10), _utc(start), None if end is None else _utc(end))
+    (band,) = price(charge, Decimal(0), coverage)
     assert (band.label, band.amount) == (label, Decimal(amount))
 
 

@@ -4,16 +4,21 @@ from typing import Any
 
 import pytest
 
-from services.rater.metering import Meter, by_event_type
-from services.rater.records import RecordReader
+from services.rater.metering import EventTypeMeters, Meter, by_event_type
+from services.rater.records import RecordReader, StoredEvent
 from services.rater.rereading import stored_event
 from shared.events import TimeLimits
 from tests.services.rater.factories import LogRecord
 from tests.shared.factories import event_with_raw_data
 
 TYPE = "com.example.usage"
+Meters = dict[str, EventTypeMeters]
 METERS = by_event_type(
-    {"units": Meter(TYPE, "sum", {"billable": "true"}, "units", ["size", "billable"])}
+    {
+        "units": Meter(TYPE, "sum", {"billable": "true"}, "units", ["size", "billable"]),
+        "peak": Meter(TYPE, "max", {}, "units"),
+        "sizes": Meter(TYPE, "unique_count", {}, "size"),
+    }
 )
 LIMITS = TimeLimits(max_age_days=90, max_skew_seconds=300)
 
@@ -40,13 +45,32 @@ LIMITS = TimeLimits(max_age_days=90, max_skew_seconds=300)
 )
 def test_an_event_is_metered_alike_when_it_is_read_back(sent: str, stored: str) -> None:
     """`stored` is what Postgres makes of the JSON that was sent."""
+    first, row = stored_as(sent, stored)
+    again = stored_event(row, METERS)
+    assert again._replace(data=first.data) == first
+    assert (again.group, again.members) == (first.group, first.members)
+
+
+def stored_as(sent: str, stored: str, of: Meters = METERS) -> tuple[StoredEvent, dict[str, Any]]:
+    """Read what was sent, and give with it the row that Postgres then has."""
     record = LogRecord(event_with_raw_data(sent, type=TYPE))
-    (first,) = RecordReader(METERS, LIMITS).read([record])
+    (first,) = RecordReader(of, LIMITS).read([record])
     names = ("source", "id", "type", "customer_id", "time", "digest", "partition", "received_at")
     row: dict[str, Any] = {name: getattr(first, name) for name in names}
-    row |= {"data": stored, "log_offset": first.offset}
+    return first, row | {"data": stored, "log_offset": first.offset}
 
+
+@pytest.mark.parametrize("refused", ['"7"', "-1", "null", "[]", "true"])
+def test_what_a_meter_refuses_that_came_after_the_event_counts_for_nothing(refused: str) -> None:
+    """The others count as they would; nothing stops what is counted with the event."""
+    data = f'{{"size": "a", "units": {refused}, "billable": true}}'
+    _, row = stored_as(data, data, of={})
     again = stored_event(row, METERS)
+    assert (again.group, again.values, again.members) == (("true", "a"), (0,), ("a",))
 
-    assert again._replace(data=first.data) == first
-    assert again.group == first.group
+
+def test_a_text_that_a_meter_refuses_leaves_the_numbers_to_be_counted() -> None:
+    data = f'{{"size": "{"x" * 257}", "units": 3, "billable": true}}'
+    _, row = stored_as(data, data, of={})
+    again = stored_event(row, METERS)
+    assert (again.group, again.values, again.members) == (("true", None), (3,), (None,))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rater.pricing import GraduatedCharge, RecurringCharge
+from services.rater.pricing import Coverage, GraduatedCharge, RecurringCharge, Tier
 from services.rater.rules import Rules, know_customers
-from services.rater.terms import PostingState
+from services.rater.terms import PostingState, agreed_charges
 from shared.database import Connection
 from shared.periods import Period
 from tests.services.rater.factories import contract, rules_of, schedule, unit_charge
@@ -53,22 +53,52 @@ def test_a_customer_who_is_not_known_has_no_contract() -> None:
 
 
 def test_a_discount_is_laid_over_metered_charges_alone() -> None:
-    fee = RecurringCharge("subscription", Decimal(19))
+    fee = RecurringCharge(code="subscription", amount=Decimal(19))
     made = contract(fee, unit_charge(), discount=schedule((None, "10")))
-    assert made.recurring == (fee,)
+    assert made.charges == (fee, *made.metered)
     (charge,) = made.metered
     assert isinstance(charge, GraduatedCharge)
     assert charge.tiers[0].unit_price == Decimal("0.0018")
 
 
+def test_an_override_stands_in_its_charges_place_and_is_discounted_as_that_would_be() -> None:
+    fee = RecurringCharge(code="subscription", amount=Decimal(19))
+    dearer = GraduatedCharge(
+        code="executions", meter="executions", tiers=[Tier(None, Decimal(2), Decimal(1))]
+    )
+    priced = agreed_charges([unit_charge(), fee], [dearer], schedule((None, "50")))
+    assert [charge.code for charge in priced] == ["executions", "subscription"]
+    assert priced[1] is fee
+    assert isinstance(priced[0], GraduatedCharge)
+    assert priced[0].tiers == [Tier(None, Decimal(1), Decimal(1))]
+
+
+def test_an_override_of_a_charge_that_the_plan_has_not_adds_none() -> None:
+    plan = [unit_charge()]
+    assert agreed_charges(plan, [unit_charge(code="seats")], None) == tuple(plan)
+
+
+def test_a_contract_covers_the_days_of_the_months_that_it_touches() -> None:
+    made = contract(starts_at=SWITCH, ends_at=END)
+    assert made.coverage(Period(2026, 9)) is None
+    assert made.coverage(Period(2026, 10)) == Coverage(range(16, 32), 31)
+    assert made.coverage(Period(2026, 11)) == Coverage(range(1, 31), 30)
+    assert made.coverage(Period(2026, 12)) is None
+    # A month of which it has hours and no day's last instant is touched all the same.
+    hours = contract(starts_at=SWITCH, ends_at=SWITCH + timedelta(hours=1))
+    assert hours.coverage(Period(2026, 10)) == Coverage(range(16, 16), 31)
+
+
 @given(st.sets(st.integers(0, 30)), st.integers(0, 30))
-def test_usage_goes_to_its_own_month_or_the_first_open_one_after(
+def test_usage_goes_to_its_own_month_or_the_first_after_all_that_are_closed(
     closed: set[int], used_in: int
 ) -> None:
     months = [Period(2026 + index // 12, index % 12 + 1) for index in range(40)]
     state = PostingState(1, frozenset(str(months[index]) for index in closed))
     expected = next(
-        month for index, month in enumerate(months) if index >= used_in and index not in closed
+        month
+        for index, month in enumerate(months)
+        if index >= used_in and all(one < index for one in closed)
     )
     assert state.posting_period(str(months[used_in])) == str(expected)
 

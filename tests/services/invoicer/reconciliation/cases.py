@@ -266,6 +266,12 @@ NOT_CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "warning",
         "2",
     ),
+    "events that were taken back": (
+        month(events=MonthEvents(98, 87, 0, voided=3, voided_events=["a 1", "a 2", "a 3"])),
+        "voided",
+        "info",
+        "3",
+    ),
     "a fee that is not posted yet": (
         month(
             charges=[
@@ -284,7 +290,7 @@ NOT_CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "warning",
         "0",
     ),
-    "a price of a shape that is not known here": (
+    "a price of a model that is not known here": (
         month(charges=[charge(expected=None)]),
         "price_not_checked",
         "warning",

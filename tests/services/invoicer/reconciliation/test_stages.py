@@ -135,13 +135,20 @@ def figures(draw: st.DrawFn) -> Figures:
         )
         for number in range(draw(st.integers(0, 3)))
     ]
-    billable, unpriced, rest = draw(COUNTS), draw(COUNTS), draw(COUNTS)
+    billable, unpriced, voided, rest = (draw(COUNTS) for _ in range(4))
     return Figures(
         "2026-10",
         draw(st.booleans()),
         draw(st.sampled_from([None, "planned", "done", "failed"])),
         draw(st.lists(partitions(), max_size=3)),
-        MonthEvents(billable + unpriced + rest, billable, unpriced, ["bob"] if unpriced else []),
+        MonthEvents(
+            billable + unpriced + voided + rest,
+            billable,
+            unpriced,
+            ["bob"] if unpriced else [],
+            voided,
+            ["a 1"] if voided else [],
+        ),
         charges,
         [posted_with(draw, currency, ours) for currency in ("USD", "EUR")],
         ours,
