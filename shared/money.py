@@ -9,10 +9,10 @@ from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, In
 
 from shared.errors import InvalidInputError
 
-EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, DivisionByZero])
+EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, DivisionByZero])
 """Arithmetic that raises `decimal.Inexact` instead of losing a digit."""
 
-_HALF_UP = Context(prec=120, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero])
+_HALF_UP = Context(prec=160, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero])
 
 PRORATED_PLACES = 12
 """Decimal places kept of a prorated amount, the only one that need not be a finite decimal."""

@@ -87,7 +87,11 @@ def _read(row: Any) -> Posted:
 
 
 async def preview(session: AsyncSession, period: Period) -> Preview:
-    """Give every invoice of a month as it would be now; nothing is written or sent."""
+    """Give every invoice of a month as it would be now; nothing is written or sent.
+
+    All is read from one snapshot, as the rater may post meanwhile: call it first in a session.
+    """
+    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     rows = await session.execute(_LAST_MONTH, {"period": str(period.previous())})
     last_month = {(row.customer_id, row.currency): LastMonth(*row) for row in rows}
     invoices = [
