@@ -114,7 +114,10 @@ def read_event(raw: bytes | msgspec.Raw, *, suspect: bool = True) -> CloudEvent:
         )
     if len(text) > _MAX_EVENT_BYTES:
         raise InvalidEventError("too_large", f"an event has at most {_MAX_EVENT_BYTES} bytes")
-    event = _decode_attributes(text)
+    try:
+        event = _decode_event(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable("invalid_event", error) from None
     if b"\\" in text or b"\x7f" in text:
         _refuse_control_characters(event)
     if event.datacontenttype != "application/json":
@@ -122,28 +125,20 @@ def read_event(raw: bytes | msgspec.Raw, *, suspect: bool = True) -> CloudEvent:
             "unsupported_datacontenttype", "data must be application/json", "/datacontenttype"
         )
     if event.type == EXECUTION_FINISHED:
-        _check_execution(event.data)
+        try:
+            _decode_execution(event.data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _unreadable("invalid_data", error, "/data") from None
     return event
 
 
-def _decode_attributes(text: bytes) -> CloudEvent:
-    try:
-        return _decode_event(text)
-    except msgspec.ValidationError as error:
-        raise _invalid("invalid_event", error, "") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidEventError("invalid_json", f"not JSON: {error}") from None
-    except RecursionError:
-        raise InvalidEventError("invalid_json", "nested too deeply") from None
-
-
-def _check_execution(data: msgspec.Raw) -> None:
-    try:
-        _decode_execution(data)
-    except msgspec.ValidationError as error:
-        raise _invalid("invalid_data", error, "/data") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidEventError("invalid_json", f"not JSON: {error}", "/data") from None
+def _unreadable(code: str, error: Exception, place: str = "") -> InvalidEventError:
+    """Say why msgspec could not read something; `code` is that of JSON of the wrong shape."""
+    if isinstance(error, msgspec.ValidationError):
+        return _invalid(code, error, place)
+    if isinstance(error, RecursionError):
+        return InvalidEventError("invalid_json", "nested too deeply")
+    return InvalidEventError("invalid_json", f"not JSON: {error}", place or None)
 
 
 def read_data(event: CloudEvent) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from shared.moments import parse_moment
 
 T = TypeVar("T")
 
+_SHOWN = 3
+
 catalogue = typer.Typer(help="Plans, meters, model prices, discount schedules.")
 customers = typer.Typer(help="Who is billed.")
 contracts = typer.Typer(help="Which customer is on which plan, from when to when.")
@@ -46,8 +48,13 @@ def _read(file: Path) -> Catalogue:
 
 def _show_changes(changes: list[store.Change], *, json: bool) -> None:
     document = documents.changes_document(changes)
-    rows = document["changes"]
+    rows = [{**row, "contract_ids": _some(row["contract_ids"])} for row in document["changes"]]
     show(document, json=json, table=lambda: rows_table(rows, title="Catalogue", empty="empty"))
+
+
+def _some(ids: list[str]) -> str:
+    """Name the first few; --json names all."""
+    return ", ".join(ids[:_SHOWN]) + (" …" if len(ids) > _SHOWN else "")
 
 
 @catalogue.command("check")

@@ -43,7 +43,8 @@ def changes_document(changes: list[Change]) -> Document:
                 "kind": change.kind,
                 "name": change.name,
                 "what": change.what,
-                "contracts": change.contracts,
+                "contracts": len(change.contracts),
+                "contract_ids": list(change.contracts),
                 "detail": change.detail or None,
             }
             for change in changes

@@ -1,12 +1,13 @@
 """Applies a catalogue to the database: what is new is added, what is in force never changes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
@@ -23,13 +24,13 @@ What = Literal["new", "unchanged", "changed", "refused"]
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What applying an entry would do; `contracts` counts the contracts that stand on it."""
+    """What applying an entry would do; `contracts` names the contracts that stand on it."""
 
     kind: Kind
     name: str
     what: What
     detail: str = ""
-    contracts: int = 0
+    contracts: Sequence[str] = ()
 
 
 class RefusedCatalogueError(ConflictingStateError):
@@ -129,13 +130,13 @@ async def _meters(session: AsyncSession, catalogue: Catalogue, now: datetime) ->
         row = Meter(code=code, definition=_document(meter), applied_at=now)
         known = await session.get(Meter, code)
         users = [plan for plan in plans if _uses(plan, code)]
-        contracts = sum(in_use.get(plan.id, 0) for plan in users)
+        contracts = sorted(one for plan in users for one in in_use.get(plan.id, ()))
         if known is None:
             yield Change("meter", code, "new"), row
         elif known.definition == row.definition:
             yield Change("meter", code, "unchanged", contracts=contracts), row
         elif contracts:
-            detail = f"{contracts} contracts are billed by it; make a meter of another name"
+            detail = f"{len(contracts)} contracts are billed by it; make a meter of another name"
             yield Change("meter", code, "refused", detail, contracts), row
         else:
             yield Change("meter", code, "changed"), row
@@ -179,9 +180,9 @@ def _versioned(
     known: PlanVersion | DiscountSchedule | None,
     row: PlanVersion | DiscountSchedule,
     newest: int,
-    in_use: dict[str, int],
+    in_use: Mapping[str, Sequence[str]],
 ) -> Change:
-    contracts = in_use.get(name, 0)
+    contracts = in_use.get(name, ())
     if known is not None:
         if known.definition == row.definition:
             return Change(kind, name, "unchanged", contracts=contracts)
@@ -233,8 +234,9 @@ def _uses(plan: PlanVersion, meter: str) -> bool:
     return any(charge.get("meter") == meter for charge in plan.definition["charges"])
 
 
-async def _contracts_by(session: AsyncSession, column: Any) -> dict[str, int]:
-    rows = await session.execute(select(column, func.count()).group_by(column))
+async def _contracts_by(session: AsyncSession, column: Any) -> dict[str, list[str]]:
+    ids = func.array_agg(aggregate_order_by(col(Contract.id), col(Contract.id)))
+    rows = await session.execute(select(column, ids).group_by(column))
     return {row[0]: row[1] for row in rows if row[0] is not None}
 
 
