@@ -14,6 +14,8 @@ from infra.local import commands as local_commands
 from infra.migrations.migrate import migrate as bring_database_up
 from services.ingest import app as ingest_app
 from services.ingest import commands as ingest_commands
+from services.ingest.sending.commands import send_command
+from services.ingest.whereabouts import commands as whereabouts_commands
 from services.invoicer import app as invoicer_app
 from services.invoicer import commands as invoicer_commands
 from services.invoicer.reconciliation.commands import reconcile_command
@@ -21,6 +23,7 @@ from services.rater import app as rater_app
 from services.rater import commands as rater_commands
 from services.rater.corrections import commands as correction_commands
 from services.rater.quotes import commands as quote_commands
+from services.rater.set_aside import commands as set_aside_commands
 from services.rater.usage.commands import usage_command
 from shared import logs
 from shared.broker import create_topic
@@ -81,10 +84,14 @@ cli.add_typer(invoicer_commands.runs, name="runs", no_args_is_help=True)
 cli.add_typer(invoicer_commands.invoices, name="invoices", no_args_is_help=True)
 cli.command("reconcile")(reconcile_command)
 cli.add_typer(ingest_commands.keys, name="keys", no_args_is_help=True)
-rater_commands.events.command("void")(correction_commands.void_command)
-cli.add_typer(rater_commands.events, name="events", no_args_is_help=True)
+set_aside_commands.events.command("send")(send_command)
+set_aside_commands.events.command("void")(correction_commands.void_command)
+set_aside_commands.events.command("show")(whereabouts_commands.show_command)
+cli.add_typer(set_aside_commands.events, name="events", no_args_is_help=True)
 cli.command("rerate", no_args_is_help=True)(correction_commands.rerate_command)
-cli.add_typer(rater_commands.dead_letters, name="dead-letters", no_args_is_help=True)
+cli.add_typer(set_aside_commands.dead_letters, name="dead-letters", no_args_is_help=True)
+cli.add_typer(set_aside_commands.conflicts, name="conflicts", no_args_is_help=True)
+cli.command("sources")(whereabouts_commands.sources_command)
 
 
 @cli.command("ingest")

@@ -5,6 +5,8 @@ with the very same code, as a producer may write to the log without ingest.
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 """
 
+import base64
+import binascii
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
@@ -23,12 +25,30 @@ STRUCTURED = b"application/cloudevents+json; charset=UTF-8"
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 _NAMES = ("id", "source", "type", "subject")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PLAIN_NAMES = (*_NAMES, "traceparent", "tracestate")
+_CORE = {"specversion", *_NAMES, "time", "data", "data_base64", "datacontenttype", "dataschema"}
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters
+    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # what hides, or turns text around
+    "\ufdd0-\ufdef\ufff9-\uffff]"  # no characters at all, in the first plane
+)
+_EXTENSION_NAME = re.compile(r"[a-z0-9]{1,64}")
+_MOST_EXTENSIONS = 50
+_MAX_EXTENSION_BYTES = 1_024
+_LARGEST_EXTENSION = 2**31
+"""CloudEvents' integers have 32 bits."""
+_MAX_URI = 2_048
+_JSON_TYPE = re.compile(
+    r"[a-z0-9!#$&^_.+-]+/(?:json|[a-z0-9!#$&^_.-]+\+json)"
+    r"(?:\s*;\s*charset\s*=\s*\"?(?:utf-?8|us-ascii)\"?)?\s*",
+    re.IGNORECASE,
+)
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
 _MAX_EVENT_BYTES = 64_000
 _MAX_DEPTH = 16
 _LARGEST_NUMBER = 10**12
 _DECIMAL_PLACES = 12
+_UNPRINTABLE_FOUND = "holds a control character, or another that cannot be seen"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -46,7 +66,14 @@ class CloudEvent(msgspec.Struct, frozen=True, gc=False):
     subject: _Name
     time: Annotated[datetime, msgspec.Meta(tz=True)]
     data: msgspec.Raw
-    datacontenttype: str = "application/json"
+    datacontenttype: str | None = "application/json"
+
+
+class _PlainEvent(CloudEvent, frozen=True, gc=False, forbid_unknown_fields=True):
+    """An event without extensions other than these short ones: most are, and read faster so."""
+
+    traceparent: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    tracestate: Annotated[str, msgspec.Meta(max_length=256)] = ""
 
 
 class Execution(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +98,13 @@ class InvalidEventError(Exception):
         super().__init__(f"{code}: {detail}")
 
 
+def secret_found() -> InvalidEventError:
+    """Make the refusal of an event that holds something like an API key (I11)."""
+    return InvalidEventError(
+        "secret_in_payload", "the event holds something like an API key; nothing of it is kept"
+    )
+
+
 class TimeLimits:
     """How old an event may be, and how far in the future, when it is received."""
 
@@ -92,7 +126,11 @@ class TimeLimits:
         return received_at - self._max_age, received_at + self._max_skew
 
 
+_decode_plain = msgspec.json.Decoder(_PlainEvent).decode
 _decode_event = msgspec.json.Decoder(CloudEvent).decode
+_decode_attributes = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
+_decode_value = msgspec.json.Decoder().decode
 _decode_execution = msgspec.json.Decoder(Execution).decode
 _decode_data = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode_canonical = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
@@ -109,18 +147,16 @@ def read_event(raw: bytes | msgspec.Raw, *, suspect: bool = True) -> CloudEvent:
     """
     text = bytes(raw)
     if suspect and holds_secret(text):
-        raise InvalidEventError(
-            "secret_in_payload", "the event holds something like an API key; nothing of it is kept"
-        )
+        raise secret_found()
     if len(text) > _MAX_EVENT_BYTES:
         raise InvalidEventError("too_large", f"an event has at most {_MAX_EVENT_BYTES} bytes")
     try:
-        event = _decode_event(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable("invalid_event", error) from None
-    if b"\\" in text or b"\x7f" in text:
-        _refuse_control_characters(event)
-    if event.datacontenttype != "application/json":
+        event: CloudEvent = _decode_plain(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        event = _read_with_extensions(text)
+    if not text.isascii() or b"\\" in text or b"\x7f" in text:
+        _refuse_unprintable(event)
+    if event.datacontenttype != "application/json" and not is_json_type(event.datacontenttype):
         raise InvalidEventError(
             "unsupported_datacontenttype", "data must be application/json", "/datacontenttype"
         )
@@ -132,12 +168,105 @@ def read_event(raw: bytes | msgspec.Raw, *, suspect: bool = True) -> CloudEvent:
     return event
 
 
+def is_json_type(content_type: str | None) -> bool:
+    """Tell whether a content type is JSON in UTF-8: `json`, or what ends in `+json`; None is."""
+    return content_type is None or _JSON_TYPE.fullmatch(content_type) is not None
+
+
+def _read_with_extensions(text: bytes) -> CloudEvent:
+    """Read an event with any extensions, or say why it is none."""
+    try:
+        attributes = _decode_attributes(text)
+        if b"data_base64" in text and "data_base64" in attributes:
+            text = _with_plain_data(attributes)
+        event = _decode_event(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable("invalid_event", error) from None
+    _check_extensions(attributes)
+    return event
+
+
+def _with_plain_data(attributes: dict[str, msgspec.Raw]) -> bytes:
+    """Write an event's data, which came as bytes in base64, as the JSON that they hold."""
+    encoded = _value(attributes["data_base64"])
+    if encoded is None:
+        return msgspec.json.encode({**attributes, "data_base64": None})
+    place = "/data_base64"
+    if "data" in attributes:
+        raise InvalidEventError("invalid_event", "holds data and data_base64", place)
+    try:
+        data = base64.b64decode(encoded if isinstance(encoded, str) else "!", validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidEventError("invalid_event", "is no base64", place) from None
+    if holds_secret(data):
+        raise secret_found()
+    return msgspec.json.encode({**attributes, "data": checked_json(data, place)})
+
+
+def checked_json(data: bytes, place: str) -> msgspec.Raw:
+    """Give a text that holds one JSON value and nothing else, to be put into another.
+
+    Raises `InvalidEventError` with code `invalid_json` for any other.
+    """
+    try:
+        _decode_raw(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable("invalid_json", error, place) from None
+    return msgspec.Raw(data)
+
+
+def _check_extensions(attributes: dict[str, msgspec.Raw]) -> None:
+    names = attributes.keys() - _CORE
+    if len(names) > _MOST_EXTENSIONS:
+        detail = f"an event has at most {_MOST_EXTENSIONS} extension attributes"
+        raise InvalidEventError("invalid_event", detail)
+    for name in sorted(names):
+        if not _EXTENSION_NAME.fullmatch(name):
+            detail = "an extension's name is of 1 to 64 lower-case letters and digits"
+            raise InvalidEventError("invalid_event", detail, pointer_to(name))
+        _check_extension(_value(attributes[name]), f"/{name}", _MAX_EXTENSION_BYTES)
+    if "dataschema" in attributes:
+        schema = _value(attributes["dataschema"])
+        if not isinstance(schema, str | None) or schema == "":
+            raise InvalidEventError("invalid_event", "is no URI", "/dataschema")
+        _check_extension(schema, "/dataschema", _MAX_URI)
+
+
+def _check_extension(value: object, place: str, most: int) -> None:
+    """Check a value: text without control characters, a boolean or a 32-bit integer (or null)."""
+    if isinstance(value, str):
+        if len(value.encode()) > most:
+            raise InvalidEventError("invalid_event", f"has more than {most:,} bytes", place)
+        if _UNPRINTABLE.search(value):
+            raise InvalidEventError("invalid_event", _UNPRINTABLE_FOUND, place)
+    elif isinstance(value, int):
+        if not -_LARGEST_EXTENSION <= value < _LARGEST_EXTENSION:
+            raise InvalidEventError("invalid_event", "an integer of more than 32 bits", place)
+    elif value is not None:
+        detail = "an extension's value is text, an integer or a boolean"
+        raise InvalidEventError("invalid_event", detail, place)
+
+
+def _value(raw: msgspec.Raw) -> object:
+    """Read one attribute's value; one that cannot be read is of a type that fits nowhere."""
+    try:
+        value: object = _decode_value(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ...
+    return value
+
+
+def pointer_to(name: str) -> str:
+    """Write an attribute's name as a JSON pointer, shortened."""
+    return "/" + name[:64].replace("~", "~0").replace("/", "~1")
+
+
 def _unreadable(code: str, error: Exception, place: str = "") -> InvalidEventError:
     """Say why msgspec could not read something; `code` is that of JSON of the wrong shape."""
     if isinstance(error, msgspec.ValidationError):
         return _invalid(code, error, place)
     if isinstance(error, RecursionError):
-        return InvalidEventError("invalid_json", "nested too deeply")
+        return InvalidEventError("invalid_json", "nested too deeply", place or None)
     return InvalidEventError("invalid_json", f"not JSON: {error}", place or None)
 
 
@@ -168,14 +297,14 @@ def read_data(event: CloudEvent) -> dict[str, Any]:
     return data
 
 
-def _refuse_control_characters(event: CloudEvent) -> None:
-    """Refuse attributes that could not be printed, logged or stored as they are.
+def _refuse_unprintable(event: CloudEvent) -> None:
+    """Refuse attributes that could not be printed, logged or told apart as they are.
 
-    JSON writes all of them but DEL with a backslash, so few events get here.
+    In ASCII, JSON writes all of them but DEL with a backslash, so few events get here.
     """
-    for name in _NAMES:
-        if _CONTROL.search(getattr(event, name)):
-            raise InvalidEventError("invalid_event", "holds a control character", f"/{name}")
+    for name in _PLAIN_NAMES if isinstance(event, _PlainEvent) else _NAMES:
+        if _UNPRINTABLE.search(getattr(event, name)):
+            raise InvalidEventError("invalid_event", _UNPRINTABLE_FOUND, f"/{name}")
 
 
 def _check_storable(value: Any, place: str, depth: int) -> None:

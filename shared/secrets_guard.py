@@ -2,15 +2,38 @@
 
 import re
 
-_MARKS = (b"sk-", b"sk_", b"rk_", b"whsec_", b"AKIA", b"ASIA", b"PRIVATE KEY")
-"""What every form below contains: a search for these is far cheaper than the forms."""
+_MARKS = tuple(
+    re.compile(mark).search
+    for mark in (
+        rb"s(?:k[-_]|ecret)",
+        rb"S(?:ecret|ECRET)",
+        rb"rk_",
+        rb"whsec_",
+        rb"A(?:KIA|SIA|Iza)",
+        rb"gh[pousr]_|github_pat_",
+        rb"xox[abeoprs]-|xapp-",
+        rb"IQoJb3JpZ2lu",
+        rb"FwoGZXIvYXdz",
+        rb"PRIVATE KEY",
+    )
+)
+"""What every form below contains: a search for these is far cheaper than the forms.
+
+Each begins with a letter of its own, which makes its search a third as long.
+"""
 
 _FORMS = re.compile(
     rb"sk-ant-[A-Za-z0-9_-]{8,}"  # Anthropic
     rb"|(?<![A-Za-z0-9])(?:"  # not within a word: task-7f3c… is an ordinary id
     rb"sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}"  # OpenAI
     rb"|[sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/]{16,}"  # Stripe
-    rb"|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9]))"  # AWS
+    rb"|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS, the key's id
+    rb"|(?:IQoJb3JpZ2lu|FwoGZXIvYXdz)[A-Za-z0-9+/]{50,}"  # AWS, a session's token
+    rb"|AIza[A-Za-z0-9_-]{35}"  # Google
+    rb"|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22,}"  # GitHub
+    rb"|xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[0-9]-[A-Za-z0-9-]{10,})"  # Slack
+    rb"|(?i:secret[_-]?(?:access[_-]?)?key)[\s\"':=>\\]{1,9}"
+    rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])"  # AWS, the key itself, which only its name gives away
     rb"|-----BEGIN [A-Z ]*PRIVATE KEY"  # PEM
 )
 
@@ -27,7 +50,7 @@ def may_hold_secret(body: bytes) -> bool:
     To look once through all events costs half of what it costs to look through each.
     """
     escaped = b"\\" in body and b"\\u" in body  # a single byte is found ten times faster
-    return escaped or b"\0" in body or any(mark in body for mark in _MARKS)
+    return escaped or b"\0" in body or any(found(body) for found in _MARKS)
 
 
 def holds_secret(text: bytes) -> bool:

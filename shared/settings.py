@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8403", description="where the invoicer answers"
     )
     producer_key: SecretStr | None = Field(
-        default=None, description="API key with which the demo sends events"
+        default=None, description="API key with which commands send events"
     )
     finance_key: SecretStr | None = Field(
         default=None, description="API key with which the demo asks the rater and the invoicer"

@@ -9,9 +9,15 @@ from faststream.kafka import KafkaBroker
 from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
+from services.ingest.decompressing import ENCODINGS
 from services.ingest.log_writer import LogWriter
+from services.ingest.reading import Reader, RequestError, RequestLimits
+from services.ingest.rejections import Rejections
 from services.ingest.verdicts import Decision, decide
+from services.ingest.whereabouts import routes as whereabouts_routes
+from services.ingest.whereabouts.remembering import RememberedSources
 from shared.api_keys import KeyRing
+from shared.database import open_engine
 from shared.errors import TallybookError
 from shared.events import TimeLimits
 from shared.keys import SEND_EVENTS
@@ -20,31 +26,19 @@ from shared.secrets_guard import may_hold_secret
 from shared.settings import Settings
 from shared.web import ServiceApp, make_api, serve
 
-ONE = "application/cloudevents+json"
-BATCH = "application/cloudevents-batch+json"
-
 EVENTS = Counter("tallybook_ingest_events", "Events by verdict and code", ["verdict", "code"])
 
-_decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class RequestError(TallybookError):
-    """A request of which no event could be read."""
-
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        self.status = status
-        self.code = code
-        super().__init__(detail)
 
 
 class EventsRoute:
     """`POST /v1/events`: reads, decides, writes to the log, answers."""
 
-    def __init__(self, settings: Settings, keys: KeyRing) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, keys: KeyRing, rejections: Rejections) -> None:
         self._keys = keys
-        self._limits = TimeLimits(settings.max_event_age_days, settings.max_event_skew_seconds)
+        self._rejections = rejections
+        self._limits = RequestLimits(settings.max_request_bytes, settings.max_request_events)
+        self._time_limits = TimeLimits(settings.max_event_age_days, settings.max_event_skew_seconds)
         self.log = LogWriter(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,29 +58,29 @@ class EventsRoute:
     async def _take(self, scope: Scope, receive: Receive) -> Decision:
         if scope["method"] != "POST":
             raise RequestError(405, "method_not_allowed", "send events with POST")
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        authorization = headers.get(b"authorization", b"").decode("latin-1")
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        authorization = dict(headers).get(b"authorization", b"").decode("latin-1")
         key = await self._keys.authenticate(authorization, SEND_EVENTS)
-        kind = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower().decode("latin-1")
-        if kind not in (ONE, BATCH):
-            raise RequestError(
-                415, "unsupported_media_type", f"send {BATCH} (many events) or {ONE} (one)"
-            )
-        body = await self._read_body(headers, receive)
-        raws = self._split(body) if kind == BATCH else [body]
-        now, suspect = datetime.now(UTC), may_hold_secret(body)
-        decision = decide(raws, key, self._limits, now, suspect=suspect)
+        reader = Reader(headers, self._limits)
+        plain = reader.plain(await self._read_body(receive))
+        events, now, suspect = reader.events(plain), datetime.now(UTC), may_hold_secret(plain)
+        decision = decide(events, key, self._time_limits, now, suspect=suspect)
         if decision.records:
             await self.log.write(decision.records)
-        _count(decision)
+        self._count(decision)
         return decision
 
-    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        limit = self._settings.max_request_bytes
-        too_large = RequestError(413, "too_large", f"a request has at most {limit} bytes")
-        declared = headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > limit:
-            raise too_large
+    def _count(self, decision: Decision) -> None:
+        accepted = len(decision.records)
+        EVENTS.labels("accepted", "").inc(accepted)
+        if accepted == len(decision.results):
+            return
+        for result in decision.results:
+            if result.verdict != "accepted":
+                EVENTS.labels(result.verdict, result.code or "").inc()
+                self._rejections.count(result.source, result.code or result.verdict)
+
+    async def _read_body(self, receive: Receive) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
@@ -95,31 +89,10 @@ class EventsRoute:
                 raise RequestError(400, "disconnected", "the request ended before its body")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > limit:
-                raise too_large
+            if size > self._limits.max_bytes:
+                raise self._limits.too_large
             if not message.get("more_body"):
                 return b"".join(parts) if len(parts) > 1 else parts[0]
-
-    def _split(self, body: bytes) -> Sequence[msgspec.Raw]:
-        try:
-            raws = _decode_batch(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            detail = f"the body is no JSON array of events: {error}"
-            raise RequestError(400, "invalid_json", detail) from None
-        if len(raws) > self._settings.max_request_events:
-            most = self._settings.max_request_events
-            raise RequestError(413, "too_many_events", f"a request has at most {most} events")
-        return raws
-
-
-def _count(decision: Decision) -> None:
-    accepted = len(decision.records)
-    EVENTS.labels("accepted", "").inc(accepted)
-    if accepted == len(decision.results):
-        return
-    for result in decision.results:
-        if result.verdict != "accepted":
-            EVENTS.labels(result.verdict, result.code or "").inc()
 
 
 async def _answer(send: Send, status: int, body: bytes, media_type: str) -> None:
@@ -129,6 +102,8 @@ async def _answer(send: Send, status: int, body: bytes, media_type: str) -> None
     ]
     if status == 503:
         headers.append((b"retry-after", b"1"))
+    if status == 415:
+        headers.append((b"accept-encoding", ", ".join(ENCODINGS).encode()))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -154,7 +129,9 @@ class LogBroker(KafkaBroker):
 def make_app(settings: Settings) -> ServiceApp:
     """Make ingest's app; it starts to answer at once and says what it still waits for."""
     keys = KeyRing(settings, "tallybook_ingest")
-    route = EventsRoute(settings, keys)
+    engine = open_engine(settings, "tallybook_ingest")
+    rejections = Rejections(engine)
+    route = EventsRoute(settings, keys, rejections)
 
     async def readiness() -> Sequence[str]:
         waiting = [] if keys.ready else ["postgres"]
@@ -162,10 +139,16 @@ def make_app(settings: Settings) -> ServiceApp:
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with keys:
+        async with keys, rejections.writing():
             yield
+        await engine.dispose()
 
     api = make_api("Tallybook ingest", "Takes execution events in.", readiness)
+    api.state.settings = settings
+    api.state.keys = keys
+    api.state.engine = engine
+    api.state.sources = RememberedSources()
+    api.include_router(whereabouts_routes.router)
     broker = LogBroker(route.log, settings)
     return ServiceApp(broker, api=api, routes=[("/v1/events", route)], lifespan=lifespan)
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from shared.binary_mode import BinaryEvent
 from shared.events import (
     CloudEvent,
     InvalidEventError,
@@ -45,7 +46,7 @@ class Decision:
 
     results: list[Result] = field(default_factory=list)
     records: list[tuple[str, bytes]] = field(default_factory=list)
-    """Customer (the record's key) and the event's own bytes."""
+    """Customer (the record's key) and the event, structured; one that came so, byte for byte."""
     duplicates: int = 0
 
     def answer(self) -> Answer:
@@ -62,11 +63,14 @@ class _NameOf(msgspec.Struct, gc=False):
     source: object = None
 
 
+Unread = msgspec.Raw | bytes | BinaryEvent
+"""An event as it came."""
+
 _decode_name = msgspec.json.Decoder(_NameOf).decode
 
 
 def decide(
-    raws: Sequence[msgspec.Raw | bytes],
+    raws: Sequence[Unread],
     key: Key,
     limits: TimeLimits,
     now: datetime,
@@ -81,7 +85,8 @@ def decide(
     seen: dict[tuple[str, str], CloudEvent] = {}
     for raw in raws:
         try:
-            event = read_event(raw, suspect=suspect)
+            text = raw if not isinstance(raw, BinaryEvent) else raw.text()
+            event = read_event(text, suspect=suspect)
             read_data(event)
             limits.check(event.time, now)
             _check_allowed(event, key)
@@ -91,7 +96,7 @@ def decide(
         name = (event.source, event.id)
         first = seen.setdefault(name, event)
         if first is event:
-            decision.records.append((event.subject, bytes(raw)))
+            decision.records.append((event.subject, bytes(text)))
             decision.results.append(Result(event.id, event.source, "accepted"))
         elif _same(first, event):
             decision.duplicates += 1
@@ -129,17 +134,23 @@ def _digest(event: CloudEvent) -> bytes:
     return content_digest(event, canonical_data(read_data(event)))
 
 
-def _rejected(raw: msgspec.Raw | bytes, error: InvalidEventError) -> Result:
+def _rejected(raw: Unread, error: InvalidEventError) -> Result:
     """Name the event as far as it can be read, but never echo one that holds a secret."""
     name = _NameOf()
     if error.code != "secret_in_payload":
-        try:
-            name = _decode_name(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            name = _NameOf()
+        name = _name_of(raw)
     return Result(
         _short(name.id), _short(name.source), "rejected", error.code, error.detail, error.pointer
     )
+
+
+def _name_of(raw: Unread) -> _NameOf:
+    if isinstance(raw, BinaryEvent):
+        return _NameOf(raw.id, raw.source)
+    try:
+        return _decode_name(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _NameOf()
 
 
 def _short(value: object) -> str | None:

@@ -15,6 +15,7 @@ from services.rater.corrections import routes as correction_routes
 from services.rater.months import open_months
 from services.rater.quotes import routes as quote_routes
 from services.rater.rating import Rating
+from services.rater.set_aside import routes as set_aside_routes
 from services.rater.usage import routes as usage_routes
 from services.rater.waiting import rate_waiting
 from shared.api_keys import KeyRing
@@ -89,6 +90,7 @@ def make_app(settings: Settings) -> ServiceApp:
     api = make_api("Tallybook rater", "Turns events into line items.", readiness)
     api.include_router(routes.router)
     api.include_router(correction_routes.router)
+    api.include_router(set_aside_routes.router)
     api.include_router(quote_routes.router)
     api.include_router(usage_routes.router)
     api.state.settings = settings

@@ -1,4 +1,4 @@
-"""The commands for catalogue, customers, contracts, and what was set aside."""
+"""The commands for catalogue, customers and contracts."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.rater import contracts as book
-from services.rater import documents, set_aside
+from services.rater import documents
 from services.rater.catalogue import store
 from services.rater.catalogue.document import Catalogue, read_catalogue
 from shared.audit import login_name
@@ -23,8 +23,6 @@ _SHOWN = 3
 catalogue = typer.Typer(help="Plans, meters, model prices, discount schedules.")
 customers = typer.Typer(help="Who is billed.")
 contracts = typer.Typer(help="Which customer is on which plan, from when to when.")
-events = typer.Typer(help="Events that were taken in.")
-dead_letters = typer.Typer(help="Records of the log that are no events we can take.")
 
 CatalogueFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a YAML file")]
 CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="the customer's id")]
@@ -255,40 +253,3 @@ def _show_contract(work: Callable[[AsyncSession], Awaitable[Any]], *, json: bool
     until = document["ends_at"] or "further notice"
     words = f"{document['customer']} is on {document['plan']} from {document['starts_at']}"
     show(document, json=json, table=lambda: f"{words} until {until} ({document['id']})")
-
-
-@events.command("waiting")
-def events_waiting(json: JsonOption = False) -> None:
-    """Show, by customer, the events that no contract covers yet."""
-    rows = _with_session(set_aside.waiting_events)
-    show(
-        {"waiting": rows},
-        json=json,
-        table=lambda: rows_table(rows, title="Waiting events", empty="no events wait"),
-    )
-
-
-@dead_letters.command("list")
-def dead_letters_list(json: JsonOption = False) -> None:
-    """List the newest dead letters."""
-    found = _with_session(set_aside.list_dead_letters)
-    rows = [documents.dead_letter_document(one) for one in found]
-    show(
-        {"dead_letters": rows},
-        json=json,
-        table=lambda: rows_table(rows, title="Dead letters", empty="no dead letters"),
-    )
-
-
-@dead_letters.command("show")
-def dead_letters_show(
-    letter_id: Annotated[
-        int, typer.Argument(metavar="ID", min=0, max=2**63 - 1, help="from: dead-letters list")
-    ],
-    json: JsonOption = False,
-) -> None:
-    """Show a dead letter with the record as it was, where that holds no secret."""
-    letter = _with_session(lambda session: set_aside.get_dead_letter(session, letter_id))
-    document = documents.dead_letter_document(letter, whole=True)
-    rows = [{"what": name, "value": value} for name, value in document.items()]
-    show(document, json=json, table=lambda: rows_table(rows, title="Dead letter", empty=""))

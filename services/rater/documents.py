@@ -5,7 +5,7 @@ from typing import Any
 from services.rater.catalogue.store import Change, InForce
 from shared.moments import format_moment
 from shared.money import plain
-from shared.tables.rater import Contract, Customer, DeadLetter
+from shared.tables.rater import Contract, Customer
 
 Document = dict[str, Any]
 
@@ -75,27 +75,3 @@ def catalogue_document(catalogue: InForce) -> Document:
             for one in catalogue.prices
         ],
     }
-
-
-def dead_letter_document(letter: DeadLetter, *, whole: bool = False) -> Document:
-    """Describe a dead letter; `whole` adds the record itself, where it was kept."""
-    document: Document = {
-        "id": letter.id,
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.log_offset,
-        "received_at": format_moment(letter.received_at),
-        "code": letter.code,
-        "detail": letter.detail,
-        "pointer": letter.pointer,
-        "state": letter.state,
-    }
-    if whole:
-        document["key"] = _text(letter.key)
-        document["headers"] = letter.headers
-        document["payload"] = _text(letter.payload)
-    return document
-
-
-def _text(raw: bytes | None) -> str | None:
-    return None if raw is None else raw.decode("utf-8", "backslashreplace")

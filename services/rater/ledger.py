@@ -9,6 +9,7 @@ import msgspec
 from services.rater.metering import UsageChange, UsageKey
 from services.rater.posting import LineItem
 from services.rater.records import Batch, StoredEvent
+from services.rater.set_aside.naming import event_named
 from shared.database import Connection
 from shared.errors import TallybookError
 
@@ -229,7 +230,8 @@ async def _write_conflicts(connection: Connection, conflicts: Iterable[StoredEve
 async def _write_dead_letters(connection: Connection, batch: Batch) -> None:
     await connection.executemany(
         "INSERT INTO dead_letters (topic, partition, log_offset, received_at, key, payload,"
-        " headers, code, detail, pointer) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
+        " headers, code, detail, pointer, source, event_id)"
+        " VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)",
         [
             (
                 letter.topic,
@@ -242,6 +244,7 @@ async def _write_dead_letters(connection: Connection, batch: Batch) -> None:
                 letter.code,
                 letter.detail,
                 letter.pointer,
+                *event_named(letter.payload, letter.headers),
             )
             for letter in batch.dead_letters
         ],

@@ -7,7 +7,9 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from services.rater.metering import EventTypeMeters, Reading
+from shared.binary_mode import read_binary
 from shared.events import (
+    STRUCTURED,
     InvalidEventError,
     TimeLimits,
     canonical_data,
@@ -17,6 +19,10 @@ from shared.events import (
 )
 from shared.secrets_guard import holds_secret, may_hold_secret
 
+_BY_INGEST = ("content-type", STRUCTURED)
+"""The one header of a record that ingest wrote."""
+_PREFIX = "ce_"
+_MODES = ("application/cloudevents", "application/cloudevents+json")
 _UNREAD = Reading((), (), ())
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -202,9 +208,12 @@ def _read_record(
     *,
     suspect: bool,
 ) -> StoredEvent:
-    if record.value is None:
+    value, headers = record.value, record.headers
+    if headers and (headers[0] != _BY_INGEST or len(headers) > 1):
+        value = _structured(record)
+    if value is None:
         raise InvalidEventError("invalid_json", "the record has no value")
-    event = read_event(record.value, suspect=suspect)
+    event = read_event(value, suspect=suspect)
     time = event.time
     if not window.oldest <= time <= window.newest:
         limits.check(time, window.received_at)
@@ -228,6 +237,27 @@ def _read_record(
         values,
         members,
     )
+
+
+def _structured(record: Record) -> bytes | None:
+    """Give the event in structured form, whichever of the two modes the headers say it has.
+
+    Without headers of an event, and without a content type, the value is a structured event.
+    """
+    content_type: str | None = None
+    attributes: list[tuple[str, bytes]] = []
+    for name, value in record.headers:
+        if name.startswith(_PREFIX):
+            attributes.append((name[len(_PREFIX) :], value or b""))
+        elif name.lower() == "content-type":
+            content_type = (value or b"").decode("utf-8", "replace").strip()
+    media_type = (content_type or "").partition(";")[0].rstrip().lower()
+    if media_type in _MODES or not (media_type or attributes):
+        return record.value
+    if media_type.startswith("application/cloudevents"):
+        detail = f"write events as {_MODES[1]}, one a record, or in binary mode"
+        raise InvalidEventError("unsupported_format", detail)
+    return read_binary(attributes, content_type or None, record.value).text()
 
 
 def _dead_letter(record: Record, received_at: datetime, error: InvalidEventError) -> DeadLetter:

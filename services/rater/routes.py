@@ -1,4 +1,4 @@
-"""The rater's HTTP interface: catalogue, customers, contracts, and what was set aside.
+"""The rater's HTTP interface: catalogue, customers, contracts, progress.
 
 Every route takes a key with the scope `finance`; who did an act is the key that asked for it.
 """
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from services.rater import contracts, documents, set_aside
+from services.rater import contracts, documents
 from services.rater.catalogue import store
 from services.rater.catalogue.document import read_catalogue
 from services.rater.progress import read_progress
@@ -212,23 +212,3 @@ async def end_contract(
 async def show_progress(_key: Finance, session: Session, request: Request) -> dict[str, Any]:
     """Tell what became of the log's records, and how many are still to be handled."""
     return await read_progress(session, request.app.state.settings)
-
-
-@router.get("/events/waiting")
-async def waiting_events(_key: Finance, session: Session) -> dict[str, Any]:
-    """Give, by customer, the events that no contract covers yet."""
-    return {"waiting": await set_aside.waiting_events(session)}
-
-
-@router.get("/dead-letters")
-async def list_dead_letters(_key: Finance, session: Session) -> dict[str, Any]:
-    """Give the newest dead letters, at most 1,000."""
-    found = await set_aside.list_dead_letters(session)
-    return {"dead_letters": [documents.dead_letter_document(one) for one in found]}
-
-
-@router.get("/dead-letters/{letter_id}")
-async def show_dead_letter(_key: Finance, session: Session, letter_id: int) -> dict[str, Any]:
-    """Give a dead letter with the record as it was, where that holds no secret."""
-    letter = await set_aside.get_dead_letter(session, letter_id)
-    return documents.dead_letter_document(letter, whole=True)

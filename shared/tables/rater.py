@@ -121,7 +121,7 @@ class Void(SQLModel, table=True):
 
 
 class Conflict(SQLModel, table=True):
-    """A later version of an event that differs from the stored one; never billed."""
+    """A version of an event that differs from the stored one; never billed."""
 
     __tablename__ = "conflicts"
 
@@ -136,6 +136,10 @@ class Conflict(SQLModel, table=True):
     partition: int
     log_offset: Big
     received_at: Moment
+    state: str = "open"
+    resolved_at: OptionalMoment = None
+    resolved_by: str | None = None
+    why: str | None = None
 
 
 class DeadLetter(SQLModel, table=True):
@@ -153,6 +157,8 @@ class DeadLetter(SQLModel, table=True):
     code: str
     detail: str
     pointer: str | None = None
+    source: str | None = None
+    event_id: str | None = None
     received_at: Moment
     state: str = "open"
     closed_at: OptionalMoment = None

@@ -15,7 +15,9 @@ from tests.house.repository import ROOT, documents, text_of
 COMMANDS = dict(commands())
 PROMISED = (
     "up", "demo", "doctor", "settings", "migrate", "topics", "ingest", "rater", "invoicer",
-    "quote", "compare", "usage", "rerate", "events void", "customers update",
+    "quote", "compare", "usage", "rerate", "events void", "events send",
+    "events show", "sources", "customers update", "dead-letters replay", "dead-letters discard",
+    "conflicts list", "conflicts resolve",
     "catalogue check", "catalogue apply", "catalogue show",
     "customers add", "customers list", "customers show",
     "contracts start", "contracts switch", "contracts end", "contracts list",

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 from fastapi.routing import APIRoute
 
-from services.ingest.app import BATCH, ONE
+from services.ingest.reading import BATCH, ONE
 from shared.tables import metadata
 from tests.house.reference import PAGES, page_path
 from tests.house.repository import ROOT, text_of
@@ -45,30 +45,6 @@ def _first_column(text: str) -> list[str]:
 def test_every_column_of_a_readable_table_is_explained(table: str) -> None:
     listed = _first_column(_section(text_of("docs/reference/tables.md"), table))
     assert listed == [column.name for column in metadata.tables[table].columns]
-
-
-def _raised_codes(name: str, error: str, position: int) -> Iterator[str]:
-    """Find the codes with which a module makes an error: its call's literal argument."""
-    for node in ast.walk(ast.parse(text_of(name))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == error:
-            arguments = node.args[position : position + 1]
-            if arguments and isinstance(arguments[0], ast.Constant):
-                yield str(arguments[0].value)
-
-
-def test_the_list_of_rejections_is_closed_and_complete() -> None:
-    codes = {
-        *_raised_codes("shared/events.py", "InvalidEventError", 0),
-        *_raised_codes("shared/events.py", "_invalid", 0),
-        *_raised_codes("services/ingest/verdicts.py", "InvalidEventError", 0),
-        *_raised_codes("services/ingest/verdicts.py", "Result", 3),
-    }
-    assert set(_first_column(_section(HTTP, "Codes of a rejected event"))) == codes
-
-
-def test_the_list_of_refused_requests_is_complete() -> None:
-    raised = set(_raised_codes("services/ingest/app.py", "RequestError", 1))
-    assert raised <= set(_first_column(_section(HTTP, "Codes of a refused request")))
 
 
 def test_both_content_types_are_named() -> None:

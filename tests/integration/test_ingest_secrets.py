@@ -1,5 +1,6 @@
 """A customer's Anthropic key is never accepted, stored, written to the log, or printed (I11)."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -86,6 +87,41 @@ async def test_a_secret_behind_escapes_is_found(world: World) -> None:
     await _assert_kept_nowhere(world)
 
 
+async def test_a_secret_in_binary_mode_is_rejected_and_no_part_of_it_is_anywhere(
+    world: World,
+) -> None:
+    event = _with_secret(world)
+    plain = {f"ce-{name}": value for name, value in event.items() if isinstance(value, str)}
+    percent = "".join(f"%{ord(letter):02X}" for letter in SECRET)
+    body = encoded(event["data"])
+    records = len(await world.log_records())
+    for headers, data in (
+        ({**plain, "ce-id": SECRET}, body),
+        ({**plain, "ce-subject": percent}, body),
+        ({**plain, "ce-team": f'"{SECRET}"'}, body),
+        ({**plain, f"ce-{SECRET}": "x"}, body),
+        ({**plain, "ce-source": SECRET, "ce-id": "%FF"}, b"{"),
+        (plain, encoded({**event["data"], "note": SECRET})),
+    ):
+        response = await world.http.post(
+            f"{world.settings.ingest_url}/v1/events",
+            content=data,
+            headers={**headers, "authorization": f"Bearer {world.producer_key}"},
+        )
+        (result,) = response.json()["results"]
+        assert (result["code"], result["id"]) == ("secret_in_payload", None)
+        _assert_free_of_secrets(response.text, "the answer")
+    assert len(await world.log_records()) == records
+    await _assert_kept_nowhere(world)
+
+
+async def test_a_secret_in_base64_data_is_rejected(world: World) -> None:
+    event = _with_secret(world, note=SECRET)
+    hidden = b64encode(encoded(event.pop("data"))).decode()
+    (result,) = (await world.send([{**event, "data_base64": hidden}]))["results"]
+    assert result["code"] == "secret_in_payload"
+
+
 async def test_a_secret_in_a_body_that_cannot_be_read_is_not_echoed(world: World) -> None:
     for body in (SECRET.encode(), b'[{"id": "' + SECRET.encode(), b'[{"x": ' + SECRET.encode()):
         response = await world.post(body)
@@ -105,9 +141,11 @@ async def test_a_secret_that_another_wrote_to_the_log_goes_no_further(world: Wor
     before = await world.count("dead_letters")
     secret = SECRET.encode()
     await world.produce([encoded(_with_secret(world, note=SECRET))], headers=[("h", secret)])
+    headers = [("ce_specversion", b"1.0"), ("ce_id", secret)]
+    await world.produce([b"{}"], headers=headers)
     await world.produce([secret, b"{" + secret, b'{"id": "' + secret], key=secret)
     await world.caught_up()
-    assert await world.count("dead_letters") == before + 4
+    assert await world.count("dead_letters") == before + 5
     assert (await world.totals()).events == {"leaky": 2}
     await _assert_kept_nowhere(world)
 

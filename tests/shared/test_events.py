@@ -1,5 +1,7 @@
 """What is an event and what is not: every code that an event can be refused with."""
 
+import base64
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,6 +12,7 @@ from shared.events import InvalidEventError, TimeLimits, read_data, read_event
 from tests.shared.factories import (
     NOW,
     event_bytes,
+    event_document,
     event_with_raw_data,
     execution_data,
 )
@@ -79,10 +82,83 @@ def test_an_attribute_that_is_missing_is_named(name: str) -> None:
         ({"time": "2026-10-16T08:30:60Z"}, "/time"),
         ({"time": 1_790_000_000}, "/time"),
         ({"datacontenttype": 1}, "/datacontenttype"),
+        ({"id": "c1\x9b"}, "/id"),
+        ({"source": "turned \u202e round"}, "/source"),
+        ({"subject": "hidden\u200b"}, "/subject"),
+        ({"subject": "\ufeffmark"}, "/subject"),
+        ({"type": "none\uffff"}, "/type"),
+        ({"Team": "x"}, "/Team"),
+        ({"team_name": "x"}, "/team_name"),
+        ({"a/b~": "x"}, "/a~1b~0"),
+        ({"": "x"}, "/"),
+        ({"x" * 65: "y"}, "/" + "x" * 64),
+        ({"team": ["x"]}, "/team"),
+        ({"team": {}}, "/team"),
+        ({"team": 0.5}, "/team"),
+        ({"team": 2**31}, "/team"),
+        ({"team": "x" * 1_025}, "/team"),
+        ({"team": "ü" * 513}, "/team"),
+        ({"team": "a\x01"}, "/team"),
+        ({"traceparent": "a\x01"}, "/traceparent"),
+        ({"traceparent": "a\x85"}, "/traceparent"),
+        ({"tracestate": "x" * 1_025}, "/tracestate"),
+        ({"traceparent": []}, "/traceparent"),
+        ({"dataschema": ""}, "/dataschema"),
+        ({"dataschema": 7}, "/dataschema"),
+        ({"dataschema": "x" * 2_049}, "/dataschema"),
+        ({"data_base64": "e30="}, "/data_base64"),
     ],
 )
 def test_an_attribute_that_is_wrong_is_named(changes: dict[str, Any], pointer: str) -> None:
     assert refusal(event_bytes(**changes)) == ("invalid_event", pointer)
+
+
+def test_extensions_have_bounds_that_can_be_reached() -> None:
+    extensions: dict[str, Any] = {f"{'x' * 62}{number}": "y" for number in range(10, 54)}
+    read_event(
+        event_bytes(
+            **extensions, a="x" * 1_024, b="ü" * 512, c=-(2**31), d=2**31 - 1, e=True, f="",
+            dataschema="urn:x", id="Zoë 👩‍💻 ض",
+        )
+    )  # fmt: skip
+    many = {f"a{number}": "y" for number in range(50)}
+    read_event(event_bytes(**many))
+    assert refusal(event_bytes(**many, more="y")) == ("invalid_event", None)
+
+
+class TestBase64:
+    """Data that an SDK was given as bytes comes in base64."""
+
+    def test_json_in_base64_is_data(self) -> None:
+        text = json.dumps(execution_data(), indent=1).encode()
+        event = read_event(self.event(base64.b64encode(text).decode()))
+        assert read_data(event) == execution_data()
+
+    @pytest.mark.parametrize(
+        ("encoded", "code"),
+        [
+            ("?", "invalid_event"),
+            ("ü", "invalid_event"),
+            (7, "invalid_event"),
+            ([], "invalid_event"),
+            ("", "invalid_json"),
+            (base64.b64encode(b'{},"id":"other"').decode(), "invalid_json"),
+            (base64.b64encode(b"\xff").decode(), "invalid_json"),
+        ],
+    )
+    def test_what_is_none_is_refused(self, encoded: Any, code: str) -> None:
+        assert refusal(self.event(encoded)) == (code, "/data_base64")
+
+    def test_a_secret_in_it_is_found(self) -> None:
+        data = execution_data(note="sk-" + "ant-api03-" + "Zz0_" * 20)
+        encoded = base64.b64encode(json.dumps(data).encode()).decode()
+        code, _ = refusal(self.event(encoded))
+        assert code == "secret_in_payload"
+
+    def event(self, encoded: Any) -> bytes:
+        document = event_document(data_base64=encoded)
+        del document["data"]
+        return json.dumps(document).encode()
 
 
 def test_a_delete_character_is_refused_however_it_is_written() -> None:
@@ -222,7 +298,34 @@ def test_json_that_is_no_event_is_refused(raw: bytes) -> None:
     assert code == "invalid_event"
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "", "application/json+x"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/vnd.acme.execution+json",
+        'text/json;charset="UTF-8"',
+    ],
+)
+def test_json_may_be_called_by_other_names(kind: str) -> None:
+    read_event(event_bytes(datacontenttype=kind))
+
+
+def test_an_attribute_that_is_null_is_one_that_is_not_there() -> None:
+    text = event_bytes(datacontenttype="N", dataschema="N", data_base64="N", team="N")
+    read_event(text.replace(b'"N"', b"null"))
+
+
+NOT_JSON = [
+    "text/plain",
+    "application/xml",
+    "",
+    "application/json+x",
+    "application/json; charset=x",
+]
+
+
+@pytest.mark.parametrize("kind", NOT_JSON)
 def test_data_must_be_json(kind: str) -> None:
     assert refusal(event_bytes(datacontenttype=kind)) == (
         "unsupported_datacontenttype",

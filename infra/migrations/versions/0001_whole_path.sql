@@ -33,6 +33,15 @@ COMMENT ON COLUMN api_keys.secret_sha256 IS 'the key itself is shown once and ke
 COMMENT ON COLUMN api_keys.source IS 'the only event source the key may send for; null: any';
 COMMENT ON COLUMN api_keys.customers IS 'the only customers it may send for; empty: any';
 
+CREATE TABLE rejections (
+    source text NOT NULL,
+    code text NOT NULL,
+    hour timestamptz NOT NULL,
+    events bigint NOT NULL CHECK (events > 0),
+    PRIMARY KEY (source, code, hour)
+);
+COMMENT ON TABLE rejections IS 'events that ingest did not take, counted; source empty: not named';
+
 -- rater: catalogue, customers, contracts --------------------------------------------------
 
 CREATE TABLE meters (
@@ -181,10 +190,35 @@ CREATE TABLE conflicts (
     digest bytea NOT NULL,
     partition integer NOT NULL,
     log_offset bigint NOT NULL,
-    received_at timestamptz NOT NULL
+    received_at timestamptz NOT NULL,
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'kept', 'taken')),
+    resolved_at timestamptz,
+    resolved_by text,
+    why text,
+    CHECK ((state = 'open') = (resolved_at IS NULL))
 );
-COMMENT ON TABLE conflicts IS 'later versions of an event that differ from the stored one; never billed';
+COMMENT ON TABLE conflicts IS 'versions of an event that differ from the stored one; never billed';
+COMMENT ON COLUMN conflicts.state IS
+    'kept: the stored version stands; taken: the two versions have changed places';
 CREATE INDEX conflicts_event ON conflicts (source, event_id);
+
+-- The only way in which the content of a stored event can change: the two versions of an open
+-- conflict change places, each with its place on the log, so that neither is lost.
+CREATE FUNCTION take_conflict(conflict bigint) RETURNS void LANGUAGE sql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH stored AS (
+        UPDATE events e SET type = c.type, customer_id = c.customer_id, time = c.time,
+            data = c.data, digest = c.digest, partition = c.partition,
+            log_offset = c.log_offset, received_at = c.received_at
+        FROM conflicts c
+        WHERE c.id = conflict AND c.state = 'open' AND e.source = c.source AND e.id = c.event_id
+    )
+    UPDATE conflicts c SET type = e.type, customer_id = e.customer_id, time = e.time,
+        data = e.data, digest = e.digest, partition = e.partition,
+        log_offset = e.log_offset, received_at = e.received_at
+    FROM events e
+    WHERE c.id = conflict AND c.state = 'open' AND e.source = c.source AND e.id = c.event_id
+$$;
 
 CREATE TABLE dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -197,6 +231,8 @@ CREATE TABLE dead_letters (
     code text NOT NULL,
     detail text NOT NULL,
     pointer text,
+    source text,
+    event_id text,
     received_at timestamptz NOT NULL,
     state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replayed', 'discarded')),
     closed_at timestamptz,
@@ -204,6 +240,8 @@ CREATE TABLE dead_letters (
     why text
 );
 COMMENT ON COLUMN dead_letters.payload IS 'null where it held a secret';
+COMMENT ON COLUMN dead_letters.source IS 'the event that it names, where that can be read';
+CREATE INDEX dead_letters_event ON dead_letters (source, event_id);
 
 CREATE TABLE usage_totals (
     contract_id text NOT NULL REFERENCES contracts,
@@ -387,7 +425,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public
     TO tallybook_ingest, tallybook_rater, tallybook_invoicer;
 GRANT INSERT ON audit_entries TO tallybook_ingest, tallybook_rater, tallybook_invoicer;
 
-GRANT INSERT, UPDATE ON api_keys TO tallybook_ingest;
+GRANT INSERT, UPDATE ON api_keys, rejections TO tallybook_ingest;
 
 GRANT INSERT ON meters, plan_versions, discount_schedules, model_prices, batches, events,
     conflicts, dead_letters, line_items, contract_months, voids TO tallybook_rater;
@@ -397,6 +435,9 @@ GRANT UPDATE ON rating_rules TO tallybook_rater;
 GRANT UPDATE ON meters TO tallybook_rater;
 GRANT UPDATE (batch_id, contract_id, voided) ON events TO tallybook_rater;
 GRANT UPDATE (state, closed_at, closed_by, why) ON dead_letters TO tallybook_rater;
+GRANT UPDATE (state, resolved_at, resolved_by, why) ON conflicts TO tallybook_rater;
+REVOKE EXECUTE ON FUNCTION take_conflict FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION take_conflict TO tallybook_rater;
 GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 
 GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;

@@ -23,6 +23,7 @@ from services.invoicer.reconciliation.figures import (
     OurInvoice,
     OurLine,
     PostedFigures,
+    SetAside,
 )
 from services.invoicer.reconciliation.metered import LISTED_IDS, ZERO, decoded
 from shared.periods import Period
@@ -37,6 +38,19 @@ _LOG = text(
     " coalesce(sum(b.dead_letters), 0)::bigint AS dead_letters"
     " FROM offsets o LEFT JOIN batches b USING (topic, partition)"
     " WHERE o.topic = :topic GROUP BY o.partition, o.next ORDER BY o.partition"
+)
+_CLOSED_LETTERS = text(
+    "SELECT state, count(*) FROM dead_letters"
+    " WHERE topic = :topic AND state <> 'open' GROUP BY state"
+)
+_MOVED = text(
+    "SELECT partition, sum(count)::bigint AS moved FROM ("
+    " SELECT partition, count(*) AS count FROM conflicts"
+    "  WHERE EXISTS (SELECT FROM conflicts WHERE state = 'taken') GROUP BY partition"
+    " UNION ALL SELECT partition, -sum(conflicts) FROM batches"
+    "  WHERE topic = :topic AND EXISTS (SELECT FROM conflicts WHERE state = 'taken')"
+    "  GROUP BY partition"
+    ") AS counts GROUP BY partition HAVING sum(count) <> 0"
 )
 _CONTRACTS = text(
     "SELECT c.id, p.currency, c.starts_at, c.ends_at, p.definition::text AS terms,"
@@ -170,15 +184,36 @@ async def read_invoices(connection: AsyncConnection, period: Period) -> list[Our
     return invoices
 
 
-async def read_set_aside(connection: AsyncConnection) -> tuple[list[str], list[str]]:
-    """Name the open dead letters and the conflicts, the newest first."""
+async def read_set_aside(connection: AsyncConnection, topic: str) -> SetAside:
+    """Read what was set aside and what was decided on it; the open ones by name, newest first."""
     letters = await connection.execute(
         text(f"SELECT id FROM dead_letters WHERE state = 'open' ORDER BY 1 DESC LIMIT {LISTED_IDS}")
     )
     conflicts = await connection.execute(
-        text(f"SELECT source, event_id FROM conflicts ORDER BY id DESC LIMIT {LISTED_IDS}")
+        text(
+            "SELECT source, event_id FROM conflicts WHERE state = 'open'"
+            f" ORDER BY id DESC LIMIT {LISTED_IDS}"
+        )
     )
-    return [str(row.id) for row in letters], [f"{row.source} {row.event_id}" for row in conflicts]
+    closed = await connection.execute(_CLOSED_LETTERS, {"topic": topic})
+    resolved = await connection.scalar(text("SELECT count(*) FROM conflicts WHERE state <> 'open'"))
+    return SetAside(
+        open_dead_letters=[str(row.id) for row in letters],
+        conflicts=[f"{row.source} {row.event_id}" for row in conflicts],
+        closed_dead_letters=dict(map(tuple, closed)),
+        resolved_conflicts=int(resolved or 0),
+    )
+
+
+async def read_moved_rows(connection: AsyncConnection, topic: str) -> dict[int, int]:
+    """Count, by partition, the versions of events that stand as a conflict beyond those counted.
+
+    Where a conflict was resolved by taking the other version, a row of `events` and one of
+    `conflicts` have changed places; both are on the log where they were. Where the customers
+    differ, so do their partitions.
+    """
+    rows = await connection.execute(_MOVED, {"topic": topic})
+    return {row.partition: row.moved for row in rows}
 
 
 async def read_states(connection: AsyncConnection, period: Period) -> tuple[bool, str | None]:

@@ -110,7 +110,11 @@ def _handled_stage(figures: Figures) -> Stage:
     log = figures.log
     lost = [one for one in log if one.rows < one.stored]
     surplus = [one for one in log if one.rows > one.stored]
-    letters = figures.open_dead_letters
+    aside = figures.set_aside
+    conflicts = sum(one.conflicts for one in log)
+    letters = sum(one.dead_letters for one in log)
+    replayed = aside.closed_dead_letters.get("replayed", 0)
+    discarded = aside.closed_dead_letters.get("discarded", 0)
     return make_stage(
         "handled",
         "events",
@@ -118,13 +122,13 @@ def _handled_stage(figures: Figures) -> Stage:
         (ZERO, ZERO),
         [
             counted("duplicate", "info", sum(one.duplicates for one in log)),
-            counted("conflict", "warning", sum(one.conflicts for one in log), figures.conflicts),
+            counted("conflict", "warning", conflicts - aside.resolved_conflicts, aside.conflicts),
+            counted("conflict_resolved", "info", aside.resolved_conflicts),
             counted(
-                "dead_letter",
-                "warning" if letters else "info",
-                sum(one.dead_letters for one in log),
-                letters,
+                "dead_letter", "warning", letters - replayed - discarded, aside.open_dead_letters
             ),
+            counted("dead_letter_replayed", "info", replayed),
+            counted("dead_letter_discarded", "info", discarded),
             counted("log_gap", "info", sum(one.span - one.records for one in log)),
             counted(
                 "lost",

@@ -1,7 +1,7 @@
 """What is compared: figures of each place where usage or money is on record. Pure values."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 
@@ -149,6 +149,19 @@ class StripeFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """Records that became no event: those that are open by name, the others by count.
+
+    `closed_dead_letters` are by state, `replayed` or `discarded`.
+    """
+
+    open_dead_letters: Sequence[str] = ()
+    conflicts: Sequence[str] = ()
+    closed_dead_letters: Mapping[str, int] = field(default_factory=dict)
+    resolved_conflicts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """All that a reconciliation of a month compares; `run_state` is None without a run."""
 
@@ -161,5 +174,4 @@ class Figures:
     posted: Sequence[PostedFigures]
     invoices: Sequence[OurInvoice]
     stripe: StripeFigures
-    open_dead_letters: Sequence[str] = ()
-    conflicts: Sequence[str] = ()
+    set_aside: SetAside = SetAside()

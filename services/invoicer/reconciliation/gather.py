@@ -45,7 +45,8 @@ async def gather(
         events = await metered.read_events(connection, period, meters)
         charges = await books.read_charges(connection, period, events.quantities)
         posted = await books.read_posted(connection, period)
-        letters, conflicts = await books.read_set_aside(connection)
+        set_aside = await books.read_set_aside(connection, settings.usage_topic)
+        moved = await books.read_moved_rows(connection, settings.usage_topic)
         closed, run_state = await books.read_states(connection, period)
     ends = await end_offsets(settings)
     known = [one.stripe_invoice_id for one in invoices if one.stripe_invoice_id]
@@ -54,15 +55,20 @@ async def gather(
         period=str(period),
         closed=closed,
         run_state=run_state,
-        log=_with_ends(log, ends, events.rows),
+        log=_with_ends(log, ends, _where_first(events.rows, moved)),
         events=events.month,
         charges=charges,
         posted=posted,
         invoices=invoices,
         stripe=stripe,
-        open_dead_letters=letters,
-        conflicts=conflicts,
+        set_aside=set_aside,
     )
+
+
+def _where_first(rows: Mapping[int, int], moved: Mapping[int, int]) -> dict[int, int]:
+    """Count events by the partition on which their name stood first."""
+    partitions = {*rows, *moved}
+    return {one: rows.get(one, 0) + moved.get(one, 0) for one in partitions}
 
 
 def _with_ends(

@@ -1,5 +1,6 @@
 """Each record becomes exactly one of: an event, a duplicate, a conflict, a dead letter."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.rater.records import Batch, RecordReader, next_offsets
-from shared.events import TimeLimits
+from shared.events import STRUCTURED, TimeLimits
 from tests.services.rater.factories import TOPIC, LogRecord, log_of, shipped_meters
-from tests.shared.factories import NOW, event_bytes, event_with_raw_data, execution_data
+from tests.shared.factories import (
+    NOW,
+    event_bytes,
+    event_document,
+    event_with_raw_data,
+    execution_data,
+)
 
 METERS = shipped_meters()
 LIMITS = TimeLimits(max_age_days=90, max_skew_seconds=300)
@@ -186,6 +193,77 @@ def test_what_is_no_event_is_a_dead_letter_with_its_reason(
     assert [event.id for event in batch.events] == ["good"]
 
 
+CE = {
+    f"ce_{name}": value.encode()
+    for name, value in event_document(id="b").items()
+    if isinstance(value, str)
+}
+DATA = json.dumps(execution_data()).encode()
+
+
+class TestModes:
+    """The two modes of CloudEvents' Kafka binding, told by the headers."""
+
+    @pytest.mark.parametrize(
+        ("value", "headers"),
+        [
+            (version("b"), {}),
+            (version("b"), {"trace": b"x"}),
+            (version("b"), {"content-type": STRUCTURED}),
+            (version("b"), {"content-type": STRUCTURED, "trace": b"x"}),
+            (version("b"), {"content-type": b"application/cloudevents"}),
+            (version("b"), {"Content-Type": b"application/CloudEvents+JSON"}),
+            (version("b"), {"content-type": STRUCTURED, "ce_id": b"another"}),
+            (DATA, CE),
+            (DATA, {**CE, "content-type": b"application/json"}),
+            (DATA, {**CE, "content-type": b"application/json; charset=utf-8", "trace": b"x"}),
+            (DATA, {**CE, "ce_team": "blauö, 50%25".encode()}),
+        ],
+    )
+    def test_the_same_event_is_read_in_either(
+        self, value: bytes, headers: dict[str, bytes]
+    ) -> None:
+        whole = read(LogRecord(version("b"))).events
+        assert read(LogRecord(value, headers=list(headers.items()))).events == whole
+
+    def test_one_in_each_mode_is_a_duplicate(self) -> None:
+        batch = read(LogRecord(version("b"), 0), LogRecord(DATA, 1, headers=list(CE.items())))
+        assert len(batch.events) == len(batch.duplicates) == 1
+
+    @pytest.mark.parametrize(
+        ("value", "changes", "code", "pointer"),
+        [
+            (DATA, {"ce_id": b""}, "invalid_event", "/id"),
+            (DATA, {"ce_id": b"\xff"}, "invalid_event", "/id"),
+            (DATA, {"ce_id": None}, "invalid_event", "/id"),
+            (DATA, {"ce_specversion": b"0.3"}, "invalid_event", "/specversion"),
+            (DATA, {"ce_time": b"2020-01-01T00:00:00Z"}, "too_old", "/time"),
+            (DATA, {"ce_Team": b"x"}, "invalid_event", "/Team"),
+            (DATA, {"content-type": b"\xff"}, "unsupported_datacontenttype", "/datacontenttype"),
+            (DATA, {"content-type": b"application/cloudevents+avro"}, "unsupported_format", None),
+            (DATA, {"content-type": STRUCTURED}, "invalid_event", "/specversion"),
+            (b"{", {}, "invalid_json", "/data"),
+            (None, {}, "invalid_event", "/data"),
+        ],
+    )
+    def test_what_is_invalid_is_a_dead_letter(
+        self,
+        value: bytes | None,
+        changes: dict[str, bytes | None],
+        code: str,
+        pointer: str | None,
+    ) -> None:
+        headers = list({**CE, **changes}.items())
+        (letter,) = read(LogRecord(value, headers=headers)).dead_letters
+        assert (letter.code, letter.pointer, letter.payload) == (code, pointer, value)
+        assert len(letter.headers) == len(headers)
+
+    def test_a_content_type_of_data_without_an_event_in_the_headers_is_none(self) -> None:
+        record = LogRecord(version("b"), headers=[("content-type", b"application/json")])
+        (letter,) = read(record).dead_letters
+        assert (letter.code, letter.pointer) == ("invalid_event", "/specversion")
+
+
 def test_headers_that_postgres_could_not_keep_are_written_so_that_it_can() -> None:
     headers: list[tuple[str, bytes | None]] = [
         ("none", None),
@@ -212,6 +290,9 @@ def test_headers_that_postgres_could_not_keep_are_written_so_that_it_can() -> No
         {"value": b"?", "key": SECRET.encode()},
         {"value": b"?", "headers": [("authorization", SECRET.encode())]},
         {"value": b"?", "headers": [(SECRET, b"1")]},
+        {"value": b"{}", "headers": [("ce_id", SECRET.encode())]},
+        {"value": b"{}", "headers": [("ce_id", SECRET.replace("s", r"\u0073").encode())]},
+        {"value": b"{}", "headers": [("ce_id", b"1"), (f"ce_{SECRET}", b"1")]},
     ],
 )
 def test_nothing_of_a_record_with_a_secret_is_kept(changes: dict[str, Any]) -> None:

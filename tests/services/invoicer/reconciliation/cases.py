@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from services.invoicer.reconciliation.figures import Figures, MonthEvents
+from services.invoicer.reconciliation.figures import Figures, MonthEvents, SetAside
 from tests.services.invoicer.reconciliation.figures import (
     charge,
     line,
@@ -237,20 +237,41 @@ NOT_CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "5",
     ),
     "another version of an event": (
-        month(log=[partition(duplicates=1, conflicts=1)], conflicts=["a 1"]),
+        month(log=[partition(duplicates=1, conflicts=1)], set_aside=SetAside(conflicts=["a 1"])),
         "conflict",
         "warning",
         "1",
     ),
     "a record that is no event": (
-        month(log=[partition(duplicates=1, dead_letters=1)], open_dead_letters=["5"]),
+        month(
+            log=[partition(duplicates=1, dead_letters=1)],
+            set_aside=SetAside(open_dead_letters=["5"]),
+        ),
         "dead_letter",
         "warning",
         "1",
     ),
-    "a record that was no event, which somebody has dealt with": (
-        month(log=[partition(duplicates=1, dead_letters=1)]),
-        "dead_letter",
+    "a record that was no event, written to the log again": (
+        month(
+            log=[partition(duplicates=1, dead_letters=1)],
+            set_aside=SetAside(closed_dead_letters={"replayed": 1}),
+        ),
+        "dead_letter_replayed",
+        "info",
+        "1",
+    ),
+    "a record that was no event, and is not to be one": (
+        month(
+            log=[partition(duplicates=1, dead_letters=1)],
+            set_aside=SetAside(closed_dead_letters={"discarded": 1}),
+        ),
+        "dead_letter_discarded",
+        "info",
+        "1",
+    ),
+    "another version of an event, on which somebody has decided": (
+        month(log=[partition(duplicates=1, conflicts=1)], set_aside=SetAside(resolved_conflicts=1)),
+        "conflict_resolved",
         "info",
         "1",
     ),

@@ -1,0 +1,1 @@
+"""What is on the log but not rated: waiting events, dead letters, and conflicting versions."""
