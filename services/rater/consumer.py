@@ -112,6 +112,8 @@ class UsageConsumer:
             parser=self._parse,
             decoder=_decode,
         )
+        self._fetch = self._subscriber.get_msg
+        self._subscriber.get_msg = self._get_records  # type: ignore[method-assign]  # no hook
         assert isinstance(self._subscriber, BatchSubscriber)
         self._subscriber(self._handle)
 
@@ -204,6 +206,28 @@ class UsageConsumer:
                 if end is not None and end > offset:
                     behind[partition] = offset
         return behind
+
+    async def _get_records(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+        """Fetch records; stop where aiokafka cannot read one, which it would try for ever.
+
+        It reads a header's name as UTF-8, which Kafka does not ask for, and says of no record
+        where it stands. Without a word and at full speed nothing would be rated any more.
+        """
+        try:
+            records: tuple[ConsumerRecord, ...] = await self._fetch(consumer)
+        except KafkaError:
+            raise
+        except Exception as error:
+            places = ", ".join(
+                f"{offset} of partition {partition} of {topic}"
+                for (topic, partition), offset in sorted(self.positions.next.items())
+            )
+            _give_up(
+                f"a record cannot be read ({type(error).__name__}: {error}); it stands at or after"
+                f" one of the offsets {places}. Take it off the log, or move the row of `offsets`"
+                " past it"
+            )
+        return records
 
     async def _parse(self, records: tuple[ConsumerRecord, ...]) -> KafkaMessage:
         """Pass the records on as they are: FastStream's own parsing costs more than rating."""

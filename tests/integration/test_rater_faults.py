@@ -6,11 +6,13 @@ those of a world in which nothing was broken, and those are checked against the 
 
 import asyncio
 import signal
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.record.util import calc_crc32c
 
 from shared.database import POSTING_LOCK
 from tests.integration.conftest import OpenWorld
@@ -229,3 +231,35 @@ async def test_books_that_are_ahead_of_the_log_stop_it_with_a_clear_message(
     assert await rater.ended() == 1
     assert "records were lost, or the topic was made anew" in rater.log_text()
     world.processes.remove(rater)
+
+
+async def test_a_record_that_cannot_be_read_stops_it_with_a_clear_message(world: World) -> None:
+    """Kafka takes any bytes as a header's name; aiokafka cannot read those that are no text."""
+    rater = await world.start("rater", **ONE)
+    await traffic.put_on_log(world, list(traffic.batches_of(world.period))[:2])
+    await world.caught_up()
+    await _produce_with_broken_header(world, partition=0)
+    async with asyncio.timeout(30):
+        while rater.status is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert rater.status == 1
+    assert "a record cannot be read (UnicodeDecodeError" in rater.last_lines()
+    assert f"of partition 0 of {world.settings.usage_topic}" in rater.last_lines()
+
+
+async def _produce_with_broken_header(world: World, *, partition: int) -> None:
+    servers = world.settings.kafka_bootstrap_servers
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all")
+    await producer.start()
+    try:
+        batch = producer.create_batch()
+        batch.append(key=b"ada", value=b"{}", timestamp=None, headers=[("name", b"")])
+        batch.close()
+        raw = bytearray(batch._build())
+        place = raw.index(b"name")
+        raw[place : place + 4] = b"\xff\xfe\xfd\xfc"
+        raw[17:21] = struct.pack(">I", calc_crc32c(bytes(raw[21:])))
+        batch._buffer = raw
+        await (await producer.send_batch(batch, world.settings.usage_topic, partition=partition))
+    finally:
+        await producer.stop()

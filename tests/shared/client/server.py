@@ -70,6 +70,7 @@ def running_ingest(decide: Decide = verdicts) -> Iterator[Ingest]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or each answer waits for an acknowledgement
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
