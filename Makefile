@@ -31,7 +31,7 @@ test: $(VENV)/.dev  ## every test, on real servers (STACK=embedded|containers|ur
 	TALLYBOOK_TEST_STACK=$(STACK) $(BIN)/python -m pytest $(ARGS)
 
 test-unit: $(VENV)/.dev  ## the tests that need no server
-	$(BIN)/python -m pytest -m "not integration" $(ARGS)
+	$(BIN)/python -m pytest -m "not integration" -n auto --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, dead links
 	$(BIN)/ruff format --check .
