@@ -125,9 +125,13 @@ TAKEN_BACK = ("all-000001", "all-seats-1", "all-rooms-3", "unknown-000001")
 def _others(customer: str, period: Period) -> list[Event]:
     """Build events that are no executions; the last of a month, so that contracts cover them."""
     data: dict[str, list[dict[str, Any]]] = {
-        "storage.used": [{"gigabytes": 0.5}, {"gigabytes": 199.5}, {"gigabytes": 0.25}],
+        "storage.used": [
+            {"gigabytes": 0.5},
+            {"gigabytes": 199.5},
+            {"gigabytes": 0.25, "room": "hall"},
+        ],
         "seats.counted": [
-            {"seats": 3},
+            {"seats": 3, "kind": "paid"},
             {"seats": 7},
             {"seats": 5, "gigabytes": "no number, and no meter of seats asks for one"},
         ],
@@ -157,6 +161,13 @@ def _others(customer: str, period: Period) -> list[Event]:
     ]
 
 
+def _of_next_month(customer: str, period: Period) -> list[Event]:
+    """Build events that no meter of the month may count."""
+    events = _others(customer, period)
+    others = [one for one in events if one["type"] != "storage.used"]
+    return [{**one, "id": f"next-{one['id']}", "time": period.end.isoformat()} for one in others]
+
+
 async def _settle(world: World) -> None:
     """Add the customers, and their month to the log; nobody knows the one called unknown."""
     await world.apply_catalogue(CATALOGUE)
@@ -169,6 +180,7 @@ async def _settle(world: World) -> None:
         events = executions(customer, 40, period=world.period, failed_every=10)
         events = [one for one in events if customer != "part" or one["time"] >= late.isoformat()]
         events += _others(customer, world.period)
+        events += _of_next_month(customer, world.period)
         await world.produce([encoded(one) for one in events], key=customer.encode())
 
 
@@ -236,6 +248,8 @@ async def test_events_that_were_taken_back_are_named_and_count_for_nothing(books
     assert set(found["voided"].ids) == {f"{SOURCE} {event_id}" for event_id in TAKEN_BACK}
     (row,) = await books.world.fetch(
         "SELECT count(*) AS unpriced FROM events WHERE customer_id = 'unknown' AND NOT voided"
+        " AND time < $1",
+        books.world.period.end,
     )
     assert found["unpriced"].count == row["unpriced"] > 0
 
@@ -323,6 +337,7 @@ async def test_other_days_than_were_posted(books: Books) -> None:
         ("all-rooms-2", '\'{"room": "red", "kind": "paid"}\'', "billed_twice", "visited"),
         ("all-storage-1", "'{\"gigabytes\": 300}'", "amount_mismatch", "storage"),
         ("own-storage-1", "'{\"gigabytes\": 300}'", "lost", "storage"),
+        ("own-storage-1", '\'{"gigabytes": "300"}\'', "billed_twice", "storage"),
         ("own-rooms-6", '\'{"room": "red"}\'', "billed_twice", "visited"),
     ],
 )
