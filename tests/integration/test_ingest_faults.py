@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ async def test_kafka_is_stopped_and_started_again(own_world: World, own_kafka: O
 async def test_ingest_is_killed_under_load(own_world: World, own_kafka: OwnKafka) -> None:
     """What was accepted is on the log; what was not is sent again, and billed once.
 
-    Kafka stands still for an instant before each kill, so that some events are under way then.
+    Kafka stands still before each kill, so that some events are under way then.
     """
     world = own_world
     await own_kafka.start()
@@ -177,9 +177,16 @@ async def test_ingest_is_killed_under_load(own_world: World, own_kafka: OwnKafka
     waiting = list(traffic.batches_of(world.period))
     accepted: set[str] = set()
     for _ in range(3):
-        sending = asyncio.create_task(_send_until_it_breaks(world, waiting, accepted))
-        await asyncio.sleep(0.05)
-        own_kafka.freeze()
+        enough = asyncio.Event()
+
+        def freeze(enough: asyncio.Event = enough) -> None:
+            own_kafka.freeze()
+            enough.set()
+
+        sending = asyncio.create_task(
+            _send_until_it_breaks(world, waiting, accepted, after=500, then=freeze)
+        )
+        await asyncio.wait_for(enough.wait(), 60)
         await asyncio.sleep(0.1)
         await ingest.kill()
         own_kafka.thaw()
@@ -197,11 +204,21 @@ async def test_ingest_is_killed_under_load(own_world: World, own_kafka: OwnKafka
 
 
 async def _send_until_it_breaks(
-    world: World, waiting: list[list[Event]], accepted: set[str]
+    world: World,
+    waiting: list[list[Event]],
+    accepted: set[str],
+    *,
+    after: int | None = None,
+    then: Callable[[], None] = lambda: None,
 ) -> None:
-    """Send batches four at a time; those that were not answered stay in `waiting`."""
+    """Send batches four at a time; those that were not answered stay in `waiting`.
+
+    Once `after` more events are accepted, `then` is called, between two answers.
+    """
+    goal = None if after is None else len(accepted) + after
 
     async def send() -> None:
+        nonlocal goal
         while waiting:
             batch = waiting.pop(0)
             try:
@@ -210,6 +227,9 @@ async def _send_until_it_breaks(
                 waiting.append(batch)
                 return
             accepted.update(r["id"] for r in answer["results"] if r["verdict"] == "accepted")
+            if goal is not None and len(accepted) >= goal:
+                goal = None
+                then()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(4):
@@ -235,10 +255,13 @@ async def test_a_stop_lets_the_requests_under_way_finish(world: World) -> None:
     ingest = await world.start("ingest")
     waiting = list(traffic.batches_of(world.period))
     accepted: set[str] = set()
-    sending = asyncio.create_task(_send_until_it_breaks(world, waiting, accepted))
-    await asyncio.sleep(0.05)
+    enough = asyncio.Event()
+    sending = asyncio.create_task(
+        _send_until_it_breaks(world, waiting, accepted, after=500, then=enough.set)
+    )
+    await asyncio.wait_for(enough.wait(), 60)
     await ingest.stop()
     await sending
-    assert accepted
+    assert waiting, "everything was sent before the stop; nothing was tested"
     on_log = set(await _ids_on_log(world))
     assert accepted == on_log, "a request that reached the log was not answered"
