@@ -16,7 +16,7 @@ import prometheus_client
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
 from pydantic import AfterValidator, AwareDatetime
@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.database import TRANSIENT
 from shared.errors import TallybookError
+from shared.openapi_page import openapi_page
 from shared.problems import MEDIA_TYPE, problem, problem_of
 
 Readiness = Callable[[], Awaitable[Sequence[str]]]
@@ -52,7 +53,7 @@ class ServiceApp(AsgiFastStream):
 
 def make_api(title: str, description: str, readiness: Readiness) -> FastAPI:
     """Make a FastAPI app with health, metrics and problem details."""
-    api = FastAPI(title=title, description=description, version="1", redoc_url=None)
+    api = FastAPI(title=title, description=description, version="1", docs_url=None, redoc_url=None)
     api.add_exception_handler(TallybookError, _answer_error)
     api.add_exception_handler(RequestValidationError, _answer_invalid)
     api.add_exception_handler(HTTPException, _answer_http)
@@ -79,6 +80,11 @@ def make_api(title: str, description: str, readiness: Readiness) -> FastAPI:
         """Give the Prometheus metrics."""
         body = prometheus_client.generate_latest()
         return Response(body, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+    @api.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        """Show the OpenAPI document as a page that loads nothing from elsewhere."""
+        return HTMLResponse(openapi_page(api.openapi()))
 
     return api
 

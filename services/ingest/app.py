@@ -1,15 +1,17 @@
 """Ingest as an ASGI app: the hot route is raw ASGI, the rest FastAPI."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 from faststream.kafka import KafkaBroker
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import Receive, Scope, Send
 
 from services.ingest.decompressing import ENCODINGS
+from services.ingest.description import with_events_route
 from services.ingest.log_writer import LogWriter
 from services.ingest.reading import Reader, RequestError, RequestLimits
 from services.ingest.rejections import Rejections
@@ -27,6 +29,14 @@ from shared.settings import Settings
 from shared.web import ServiceApp, make_api, serve
 
 EVENTS = Counter("tallybook_ingest_events", "Events by verdict and code", ["verdict", "code"])
+REQUESTS = Counter("tallybook_ingest_requests", "Requests with events, by HTTP status", ["status"])
+IN_FLIGHT = Gauge("tallybook_ingest_in_flight_requests", "Requests with events not answered yet")
+BYTES = Counter("tallybook_ingest_request_bytes", "Bytes of their bodies, as they came")
+ACK_SECONDS = Histogram(
+    "tallybook_ingest_ack_seconds",
+    "Seconds from the start of a request until its events are accepted",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -43,17 +53,21 @@ class EventsRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, problems included."""
-        try:
-            body = _encode((await self._take(scope, receive)).answer())
-        except TallybookError as error:
-            await _answer(send, error.status, _encode(problem_of(error)), MEDIA_TYPE)
-        except Exception:
-            detail = "ingest failed on this request; send it again, and tell its operator"
-            document = problem(500, "internal_error", detail)
-            await _answer(send, 500, _encode(document), MEDIA_TYPE)
-            raise
-        else:
-            await _answer(send, 200, body, "application/json")
+        started = time.perf_counter()
+        with IN_FLIGHT.track_inprogress():
+            try:
+                decision = await self._take(scope, receive)
+            except TallybookError as error:
+                await _answer(send, error.status, _encode(problem_of(error)), MEDIA_TYPE)
+            except Exception:
+                detail = "ingest failed on this request; send it again, and tell its operator"
+                document = problem(500, "internal_error", detail)
+                await _answer(send, 500, _encode(document), MEDIA_TYPE)
+                raise
+            else:
+                if decision.records:
+                    ACK_SECONDS.observe(time.perf_counter() - started)
+                await _answer(send, 200, _encode(decision.answer()), "application/json")
 
     async def _take(self, scope: Scope, receive: Receive) -> Decision:
         if scope["method"] != "POST":
@@ -92,10 +106,12 @@ class EventsRoute:
             if size > self._limits.max_bytes:
                 raise self._limits.too_large
             if not message.get("more_body"):
+                BYTES.inc(size)
                 return b"".join(parts) if len(parts) > 1 else parts[0]
 
 
 async def _answer(send: Send, status: int, body: bytes, media_type: str) -> None:
+    REQUESTS.labels(str(status)).inc()
     headers = [
         (b"content-type", media_type.encode()),
         (b"content-length", str(len(body)).encode()),
@@ -149,6 +165,7 @@ def make_app(settings: Settings) -> ServiceApp:
     api.state.engine = engine
     api.state.sources = RememberedSources()
     api.include_router(whereabouts_routes.router)
+    api.openapi_schema = with_events_route(api.openapi())
     broker = LogBroker(route.log, settings)
     return ServiceApp(broker, api=api, routes=[("/v1/events", route)], lifespan=lifespan)
 

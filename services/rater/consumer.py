@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.subscriber.usecase import BatchSubscriber
+from prometheus_client import Gauge
 
 from services.rater.gaps import end_of_gap, move_past_gap
 from services.rater.ledger import FencedError
@@ -27,6 +28,8 @@ from shared.database import TRANSIENT, Pool
 from shared.settings import Settings
 
 log = structlog.get_logger("tallybook.rater")
+
+BEHIND = Gauge("tallybook_rater_behind_records", "Records of its partitions not handled yet")
 
 _FETCH_BYTES = 8_000_000
 
@@ -194,17 +197,20 @@ class UsageConsumer:
         self._behind = behind
 
     def _partitions_behind(self) -> dict[TopicPartition, int]:
-        """Give the offsets of the partitions that stand before the end of the log."""
+        """Give the offsets of the partitions that stand before the end of the log; count them."""
         consumer: AIOKafkaConsumer | None = self._subscriber.consumer
         if consumer is None or self._positions is None:
             return {}
         behind = {}
+        records = 0
         for place, offset in self._positions.next.items():
             partition = TopicPartition(*place)
             if partition in consumer.assignment():
                 end = consumer.highwater(partition)
                 if end is not None and end > offset:
                     behind[partition] = offset
+                    records += end - offset
+        BEHIND.set(records)
         return behind
 
     async def _get_records(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:

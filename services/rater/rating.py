@@ -5,6 +5,7 @@ crash at any instruction, a redelivery or a second rater changes no total (I2).
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -25,6 +26,11 @@ from shared.periods import Period
 
 RECORDS = Counter("tallybook_rater_records", "Records handled, by what became of them", ["outcome"])
 SECONDS = Histogram("tallybook_rater_batch_seconds", "Seconds a batch took")
+DELAY = Histogram(
+    "tallybook_rater_delay_seconds",
+    "Seconds from Kafka's timestamp of a batch's oldest record until its line items stood",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600),
+)
 
 _PART = 2_500
 """Records read while Postgres stores the ones before; fewer make more statements."""
@@ -51,6 +57,8 @@ class Rating:
         with SECONDS.time():
             async with self._pool.acquire() as connection:
                 batch = await self._handle(connection, records, expected, following)
+        oldest = min(record.timestamp for record in records)
+        DELAY.observe(max(0.0, time.time() - oldest / 1000))
         for count in batch.counts.values():
             RECORDS.labels("stored").inc(count.stored)
             RECORDS.labels("duplicate").inc(count.duplicates)

@@ -7,6 +7,7 @@ from importlib import import_module
 
 import pytest
 from fastapi.routing import APIRoute
+from prometheus_client import REGISTRY
 
 from services.ingest.reading import BATCH, ONE
 from shared.tables import metadata
@@ -63,6 +64,20 @@ def test_every_route_is_listed(service: str) -> None:
     ]
     assert routes
     assert [route for route in routes if f"`{route}`" not in HTTP] == []
+
+
+def test_every_metric_is_explained_and_no_other() -> None:
+    """Under its service, with its kind."""
+    kept = {}
+    for service in ("ingest", "rater", "invoicer"):
+        import_module(f"services.{service}.app")
+    for family in REGISTRY.collect():
+        if re.match("tallybook_(ingest|rater|invoicer)_", family.name):
+            kept[family.name] = family.type
+    rows = re.findall(
+        r"^\| `(tallybook_\w+)` \| (\w+) \|", text_of("docs/reference/metrics.md"), re.MULTILINE
+    )
+    assert dict(rows) == kept
 
 
 def test_the_files_that_the_pages_name_exist() -> None:

@@ -227,3 +227,32 @@ async def test_fields_that_are_not_known_are_kept(world: World) -> None:
     await world.send([{**event, "traceparent": "00-abc"}])
     kept = encoded({**event, "traceparent": "00-abc"})
     assert kept in await _values_on_log(world)
+
+
+async def test_the_metrics_count_requests_bytes_events_and_acks(world: World) -> None:
+    before = await world.metrics("ingest")
+    events = executions("metrics", 3, period=world.period)
+    body = msgspec.json.encode([*events, changed(events[0], status="odd")])
+    assert (await world.post(body)).status_code == 200
+    assert (await world.post(b"{}", media_type=BATCH)).status_code == 400
+    after = await world.metrics("ingest")
+
+    def grown(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert grown('tallybook_ingest_requests_total{status="200"}') == 1
+    assert grown('tallybook_ingest_requests_total{status="400"}') == 1
+    assert grown("tallybook_ingest_request_bytes_total") == len(body) + 2
+    assert grown('tallybook_ingest_events_total{code="",verdict="accepted"}') == 3
+    assert grown('tallybook_ingest_events_total{code="invalid_data",verdict="rejected"}') == 1
+    assert grown("tallybook_ingest_ack_seconds_count") == 1
+    assert grown("tallybook_ingest_written_events_total") == 3
+    assert after["tallybook_ingest_in_flight_requests"] == 0
+    assert after["tallybook_ingest_pending_events"] == 0
+
+
+async def test_the_openapi_page_is_served(world: World) -> None:
+    page = await world.http.get(f"{world.settings.ingest_url}/docs")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "POST /v1/events" in page.text

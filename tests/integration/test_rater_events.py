@@ -1,5 +1,6 @@
 """What becomes of each record of the log: billed, waiting, set aside; and under which contract."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -322,3 +323,37 @@ async def test_every_record_of_the_log_is_accounted_for(world: World) -> None:
     assert row["conflicts"] == await world.count("conflicts")
     assert row["dead_letters"] == await world.count("dead_letters")
     assert await world.out_of_balance() == []
+
+
+async def test_the_metrics_tell_how_far_behind_the_rater_is(world: World) -> None:
+    """Its offsets are locked, so that it can handle nothing; then they are let go."""
+    await world.caught_up()
+    before = await world.metrics("rater")
+    async with world.connect() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE offsets IN EXCLUSIVE MODE")
+        events = executions("measured", 30, period=world.period)
+        await _put(world, *events, events[0])
+        await _behind(world, 31)
+    await world.caught_up()
+    await _behind(world, 0)
+    after = await world.metrics("rater")
+
+    def grown(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert grown('tallybook_rater_records_total{outcome="stored"}') == 30
+    assert grown('tallybook_rater_records_total{outcome="duplicate"}') == 1
+    assert grown("tallybook_rater_batch_seconds_count") >= 1
+    assert grown("tallybook_rater_delay_seconds_count") == grown(
+        "tallybook_rater_batch_seconds_count"
+    )
+    assert grown("tallybook_rater_delay_seconds_sum") >= grown("tallybook_rater_batch_seconds_sum")
+
+
+async def _behind(world: World, records: int) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            metrics = await world.metrics("rater")
+            if metrics["tallybook_rater_behind_records"] == records:
+                return
+            await asyncio.sleep(0.1)

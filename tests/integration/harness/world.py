@@ -115,6 +115,13 @@ class World:
             await process.ready()
         return process
 
+    async def metrics(self, service: Service) -> dict[str, float]:
+        """Read a service's own metrics, each by its name and labels as they stand in the text."""
+        url = f"http://127.0.0.1:{getattr(self.settings, f'{service}_port')}/metrics"
+        text = (await self.http.get(url)).text
+        lines = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("tallybook_")]
+        return {name: float(value) for name, value in lines}
+
     # setting up ---------------------------------------------------------------------------
 
     def engine(self, role: Role | None = None) -> AsyncEngine:
