@@ -1,7 +1,8 @@
 """API keys: 256 random bits, shown once, of which the database holds only a hash.
 
 A `KeyRing` answers from memory; it reads the table again every few seconds, so that a new
-or revoked key takes effect within that time without a database read on every request.
+or revoked key takes effect within that time without a database read on every request. When
+it does so, it writes down which keys were used meanwhile.
 """
 
 import asyncio
@@ -74,6 +75,7 @@ class KeyRing:
         self._role: Role = role
         self._pool: Pool | None = None
         self._keys: dict[bytes, Key] = {}
+        self._used: dict[str, datetime] = {}
         self._read_at = 0.0
         self._reading = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -103,8 +105,10 @@ class KeyRing:
             raise UnauthorizedError("send the API key in the header: Authorization: Bearer KEY")
         digest = secret_hash(secret.strip())
         key = self._keys.get(digest) or await self._made_just_now(digest, self._pool)
-        if key is None or not key.in_force(datetime.now(UTC)):
+        now = datetime.now(UTC)
+        if key is None or not key.in_force(now):
             raise UnauthorizedError("this API key is unknown, expired or revoked")
+        self._used[key.id] = now
         if scope not in key.scopes:
             raise ForbiddenError(f"API key {key.id} lacks the scope {scope}")
         return key
@@ -122,6 +126,7 @@ class KeyRing:
                 pool = self._pool or await open_pool(self._settings, self._role, size=2)
                 await self._read(pool)
                 self._pool = pool
+                await self._write_last_use(pool)
             except TRANSIENT as error:
                 log.warning("waiting for Postgres to read the keys", error=type(error).__name__)
             except asyncpg.UndefinedTableError:
@@ -134,7 +139,7 @@ class KeyRing:
     async def _read(self, pool: Pool) -> None:
         async with self._reading:
             rows = await pool.fetch(
-                "SELECT id, secret_sha256, source, customers, scopes, expires_at"
+                "SELECT id, secret_sha256, source, customers, scopes, expires_at, events_per_second"
                 " FROM api_keys WHERE revoked_at IS NULL"
             )
             self._keys = {
@@ -144,10 +149,35 @@ class KeyRing:
                     frozenset(row["customers"]),
                     frozenset(row["scopes"]),
                     row["expires_at"],
+                    row["events_per_second"],
                 )
                 for row in rows
             }
             self._read_at = time.monotonic()
+
+    async def _write_last_use(self, pool: Pool) -> None:
+        """Write down when keys were used; one whose row is locked now is left for the next time.
+
+        To wait for a lock could keep a revoked key in force.
+        """
+        used, self._used = self._used, {}
+        if not used:
+            return
+        written: set[str] = set()
+        try:
+            rows = await pool.fetch(
+                "WITH free AS (SELECT id FROM api_keys WHERE id = ANY($1::text[])"
+                " FOR NO KEY UPDATE SKIP LOCKED)"
+                " UPDATE api_keys k SET last_used_at = greatest(k.last_used_at, u.at)"
+                " FROM unnest($1::text[], $2::timestamptz[]) AS u (id, at) JOIN free USING (id)"
+                " WHERE k.id = u.id RETURNING k.id",
+                list(used),
+                list(used.values()),
+            )
+            written = {row["id"] for row in rows}
+        finally:
+            left = {key_id: at for key_id, at in used.items() if key_id not in written}
+            self._used = {**left, **self._used}
 
 
 class RequireScope:

@@ -18,6 +18,8 @@ class Key:
     customers: frozenset[str]
     scopes: frozenset[str]
     expires_at: datetime | None
+    events_per_second: int | None = None
+    """Most events that it may send to one ingest process a second; None: what is set for all."""
 
     def in_force(self, now: datetime) -> bool:
         """Tell whether the key has not expired at `now`."""

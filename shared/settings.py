@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     max_pending_events: int = Field(
         default=200_000, ge=1, description="most events that ingest holds for Kafka's ack"
     )
+    key_events_per_second: int | None = Field(
+        default=None,
+        ge=1,
+        description="most events a second that an API key may send to one ingest process,"
+        " unless the key says otherwise",
+    )
     max_event_age_days: int = Field(
         default=90, ge=1, description="oldest time of an event that ingest accepts, in days"
     )

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from services.ingest.decompressing import ENCODINGS
 from services.ingest.description import with_events_route
 from services.ingest.log_writer import LogWriter
+from services.ingest.pacing import Headers, Pacing, TooFastError
 from services.ingest.reading import Reader, RequestError, RequestLimits
 from services.ingest.rejections import Rejections
 from services.ingest.verdicts import Decision, decide
@@ -49,6 +50,7 @@ class EventsRoute:
         self._rejections = rejections
         self._limits = RequestLimits(settings.max_request_bytes, settings.max_request_events)
         self._time_limits = TimeLimits(settings.max_event_age_days, settings.max_event_skew_seconds)
+        self._pacing = Pacing(settings.key_events_per_second)
         self.log = LogWriter(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +58,10 @@ class EventsRoute:
         started = time.perf_counter()
         with IN_FLIGHT.track_inprogress():
             try:
-                decision = await self._take(scope, receive)
+                decision, headers = await self._take(scope, receive)
+            except TooFastError as error:
+                body = _encode(problem_of(error))
+                await _answer(send, error.status, body, MEDIA_TYPE, error.headers())
             except TallybookError as error:
                 await _answer(send, error.status, _encode(problem_of(error)), MEDIA_TYPE)
             except Exception:
@@ -67,9 +72,10 @@ class EventsRoute:
             else:
                 if decision.records:
                     ACK_SECONDS.observe(time.perf_counter() - started)
-                await _answer(send, 200, _encode(decision.answer()), "application/json")
+                body = _encode(decision.answer())
+                await _answer(send, 200, body, "application/json", headers)
 
-    async def _take(self, scope: Scope, receive: Receive) -> Decision:
+    async def _take(self, scope: Scope, receive: Receive) -> tuple[Decision, Headers]:
         if scope["method"] != "POST":
             raise RequestError(405, "method_not_allowed", "send events with POST")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -78,11 +84,12 @@ class EventsRoute:
         reader = Reader(headers, self._limits)
         plain = reader.plain(await self._read_body(receive))
         events, now, suspect = reader.events(plain), datetime.now(UTC), may_hold_secret(plain)
+        paced = self._pacing.take(key, len(events), time.monotonic())
         decision = decide(events, key, self._time_limits, now, suspect=suspect)
         if decision.records:
             await self.log.write(decision.records)
         self._count(decision)
-        return decision
+        return decision, paced
 
     def _count(self, decision: Decision) -> None:
         accepted = len(decision.records)
@@ -110,9 +117,12 @@ class EventsRoute:
                 return b"".join(parts) if len(parts) > 1 else parts[0]
 
 
-async def _answer(send: Send, status: int, body: bytes, media_type: str) -> None:
+async def _answer(
+    send: Send, status: int, body: bytes, media_type: str, more_headers: Headers | None = None
+) -> None:
     REQUESTS.labels(str(status)).inc()
     headers = [
+        *(more_headers or ()),
         (b"content-type", media_type.encode()),
         (b"content-length", str(len(body)).encode()),
     ]

@@ -29,6 +29,13 @@ def keys_create(
         list[str] | None, typer.Option(help=f"one of {', '.join(SCOPES)}; repeat")
     ] = None,
     expires: Annotated[str | None, typer.Option(help="when it expires; without: never")] = None,
+    events_per_second: Annotated[
+        int | None,
+        typer.Option(
+            help="most events a second, to one ingest process; without:"
+            " TALLYBOOK_KEY_EVENTS_PER_SECOND"
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make a key. Its secret is shown now and never again."""
@@ -41,6 +48,7 @@ def keys_create(
             customers=customer or (),
             scopes=scope or (SEND_EVENTS,),
             expires_at=expires_at,
+            events_per_second=events_per_second,
             actor=login_name(),
             now=datetime.now(UTC),
         ),
@@ -55,7 +63,7 @@ def keys_create(
 
 @keys.command("list")
 def keys_list(json: JsonOption = False) -> None:
-    """List all keys, revoked ones too; never their secrets."""
+    """List all keys, revoked ones too, with their last use; never their secrets."""
     rows = [describe_key(key) for key in run_in_session(_ROLE, list_keys)]
     empty = "no keys yet; see: keys create"
     show({"keys": rows}, json=json, table=lambda: rows_table(rows, title="Keys", empty=empty))

@@ -17,6 +17,7 @@ _PROBLEMS = {
     403: "The API key may not send events",
     413: "More bytes or events than a request may have",
     415: "A media type or content encoding that is not taken",
+    429: "The API key has sent as many events as it may; RateLimit and Retry-After say the rest",
     503: "Kafka, or the table of keys, does not answer; send the whole request again",
 }
 _PROBLEM = {

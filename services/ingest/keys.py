@@ -13,6 +13,8 @@ from shared.errors import InvalidInputError, NotFoundError
 from shared.keys import SCOPES, SEND_EVENTS
 from shared.tables.ingest import ApiKey
 
+_FASTEST = 1_000_000_000
+
 
 async def create_key(
     session: AsyncSession,
@@ -21,6 +23,7 @@ async def create_key(
     customers: Sequence[str] = (),
     scopes: Sequence[str] = (SEND_EVENTS,),
     expires_at: datetime | None = None,
+    events_per_second: int | None = None,
     actor: str,
     now: datetime,
 ) -> tuple[ApiKey, str]:
@@ -31,6 +34,8 @@ async def create_key(
         raise InvalidInputError(f"a key needs a scope; use one of {', '.join(SCOPES)}")
     if expires_at is not None and expires_at <= now:
         raise InvalidInputError(f"the key would have expired already, at {expires_at.isoformat()}")
+    if events_per_second is not None and not 1 <= events_per_second <= _FASTEST:
+        raise InvalidInputError(f"a key sends from 1 to {_FASTEST:,} events a second")
     secret = new_secret()
     key = ApiKey(
         id=f"key_{uuid.uuid4().hex[:12]}",
@@ -40,6 +45,7 @@ async def create_key(
         scopes=list(scopes),
         created_at=now,
         expires_at=expires_at,
+        events_per_second=events_per_second,
     )
     session.add(key)
     await audit.record(
@@ -82,7 +88,9 @@ def describe_key(key: ApiKey) -> dict[str, object]:
         "source": key.source,
         "customers": key.customers,
         "scopes": key.scopes,
+        "events_per_second": key.events_per_second,
         "created_at": key.created_at.isoformat(),
         "expires_at": key.expires_at and key.expires_at.isoformat(),
         "revoked_at": key.revoked_at and key.revoked_at.isoformat(),
+        "last_used_at": key.last_used_at and key.last_used_at.isoformat(),
     }

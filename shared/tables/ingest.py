@@ -18,3 +18,5 @@ class ApiKey(SQLModel, table=True):
     created_at: Moment
     expires_at: OptionalMoment = None
     revoked_at: OptionalMoment = None
+    events_per_second: int | None = None
+    last_used_at: OptionalMoment = None

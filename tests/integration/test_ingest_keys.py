@@ -5,13 +5,14 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from services.ingest.keys import revoke_key
 from shared.keys import READ_EVENTS
 from tests.integration.conftest import OpenWorld
-from tests.integration.harness.events import execution
-from tests.integration.harness.world import World
+from tests.integration.harness.events import execution, executions
+from tests.integration.harness.world import BATCH, World
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +104,78 @@ async def test_the_database_holds_no_secret(world: World) -> None:
     assert rows
     for secret in (world.producer_key, world.finance_key):
         assert not any(secret in row["row"] for row in rows)
+
+
+async def test_a_key_sends_no_faster_than_it_may_and_others_do_not_notice(world: World) -> None:
+    await asyncio.sleep(0.3)
+    _, noisy = await world.create_key(events_per_second=20)
+    _, calm = await world.create_key()
+    await asyncio.sleep(0.3)
+    events = executions("paced", 60, period=world.period)
+    first = await world.post(msgspec.json.encode(events[:50]), key=noisy)
+    assert first.status_code == 200
+    assert first.headers["ratelimit-policy"] == '"events";q=20;w=1'
+    assert first.headers["ratelimit"].startswith('"events";r=0;t=')
+    refused = await world.post(msgspec.json.encode(events[50:]), key=noisy)
+    assert refused.status_code == 429
+    assert refused.json()["type"] == "urn:tallybook:problem:rate_limited"
+    assert "ratelimit" in refused.headers
+    answer = await world.post(msgspec.json.encode(events[:1]), key=calm)
+    assert answer.status_code == 200
+    assert "ratelimit" not in answer.headers
+    await asyncio.sleep(int(refused.headers["retry-after"]))
+    assert (await world.post(msgspec.json.encode(events[50:]), key=noisy)).status_code == 200
+    on_log = [msgspec.json.decode(record.value or b"") for record in await world.log_records()]
+    for event in events[50:]:
+        assert on_log.count(event) == 1, "it was refused, and reached the log"
+
+
+async def test_a_rate_for_all_keys_may_be_overruled_by_a_key(world: World) -> None:
+    process = await world.start("ingest", key_events_per_second=5)
+    _, quick = await world.create_key(events_per_second=1000)
+    _, plain = await world.create_key()
+    await asyncio.sleep(0.3)
+    url = f"{process.url}/v1/events"
+    policies = []
+    for key in (quick, plain):
+        headers = {"authorization": f"Bearer {key}", "content-type": BATCH}
+        answer = await world.http.post(url, content=b"[]", headers=headers)
+        policies.append(answer.headers["ratelimit-policy"])
+    assert policies == ['"events";q=1000;w=1', '"events";q=5;w=1']
+
+
+async def test_the_last_use_of_a_key_is_kept_by_every_service(world: World) -> None:
+    """A refused request is a use too: it tells that somebody has the key."""
+    await world.start("rater")
+    key_id, key = await world.create_key()
+    idle_id, _ = await world.create_key()
+    await asyncio.sleep(0.3)
+    headers = {"authorization": f"Bearer {key}"}
+    before = datetime.now(UTC)
+    assert await _status(world, key) == 200
+    assert before <= await _used_since(world, key_id, before) <= datetime.now(UTC)
+    before = datetime.now(UTC)
+    url = f"{world.settings.rater_url}/v1/catalogue"
+    assert (await world.http.get(url, headers=headers)).status_code == 403
+    assert before <= await _used_since(world, key_id, before) <= datetime.now(UTC)
+    async with world.connect() as connection, connection.transaction():
+        await connection.execute("SELECT FROM api_keys WHERE id = $1 FOR UPDATE", key_id)
+        before = datetime.now(UTC)
+        assert await _status(world, key) == 200
+        other_id, other = await world.create_key()
+        await asyncio.sleep(0.3)
+        assert await _status(world, other) == 200
+        await _used_since(world, other_id, before)
+    assert before <= await _used_since(world, key_id, before)
+    (idle,) = await world.fetch("SELECT last_used_at FROM api_keys WHERE id = $1", idle_id)
+    assert idle["last_used_at"] is None
+
+
+async def _used_since(world: World, key_id: str, moment: datetime) -> datetime:
+    async with asyncio.timeout(10):
+        while True:
+            rows = await world.fetch("SELECT last_used_at FROM api_keys WHERE id = $1", key_id)
+            used: datetime | None = rows[0]["last_used_at"]
+            if used is not None and used >= moment:
+                return used
+            await asyncio.sleep(0.1)

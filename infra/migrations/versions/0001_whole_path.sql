@@ -27,11 +27,15 @@ CREATE TABLE api_keys (
     scopes text[] NOT NULL,
     created_at timestamptz NOT NULL,
     expires_at timestamptz,
-    revoked_at timestamptz
+    revoked_at timestamptz,
+    events_per_second integer CHECK (events_per_second > 0),
+    last_used_at timestamptz
 );
 COMMENT ON COLUMN api_keys.secret_sha256 IS 'the key itself is shown once and kept nowhere';
 COMMENT ON COLUMN api_keys.source IS 'the only event source the key may send for; null: any';
 COMMENT ON COLUMN api_keys.customers IS 'the only customers it may send for; empty: any';
+COMMENT ON COLUMN api_keys.last_used_at IS 'right to within a few seconds';
+COMMENT ON COLUMN api_keys.events_per_second IS 'most events a second, to one ingest process; null: as set for all keys';
 
 CREATE TABLE rejections (
     source text NOT NULL,
@@ -426,6 +430,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public
 GRANT INSERT ON audit_entries TO tallybook_ingest, tallybook_rater, tallybook_invoicer;
 
 GRANT INSERT, UPDATE ON api_keys, rejections TO tallybook_ingest;
+GRANT UPDATE (last_used_at) ON api_keys TO tallybook_rater, tallybook_invoicer;
 
 GRANT INSERT ON meters, plan_versions, discount_schedules, model_prices, batches, events,
     conflicts, dead_letters, line_items, contract_months, voids TO tallybook_rater;
