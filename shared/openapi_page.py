@@ -1,12 +1,12 @@
 """A readable page of an OpenAPI document, with nothing in it that comes from elsewhere."""
 
-import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from typing_extensions import TypedDict
+
+from shared.pages import page_template
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
@@ -26,7 +26,7 @@ class Operation(TypedDict):
 def openapi_page(document: Mapping[str, Any]) -> str:
     """Write the page: each operation with its parameters, bodies and answers, then the schemas."""
     schemas = document.get("components", {}).get("schemas", {})
-    return _template().render(
+    return page_template("shared", "openapi_page.html").render(
         info=document["info"],
         operations=list(_operations(document)),
         schemas=[(name, _json(schema)) for name, schema in sorted(schemas.items())],
@@ -61,15 +61,3 @@ def _contents(body: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-@functools.cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("shared", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("openapi_page.html")

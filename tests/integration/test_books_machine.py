@@ -14,9 +14,7 @@ import pytest
 
 from services.invoicer import closing
 from tests.integration.conftest import OpenWorld
-from tests.integration.harness.world import World
-from tests.integration.test_books_walk import CATALOGUE, MONTHS, PLANS, RATER, Walk
-from tests.services.rater.test_books import INSTANTS
+from tests.integration.test_books_walk import MONTHS, RATER, Walk
 
 WRITTEN = ["offsets", "events", "batches"]
 """What every batch writes: at the beginning, in the midst and at the end of its transaction."""
@@ -92,7 +90,7 @@ async def test_the_books_equal_a_count_from_scratch_wherever_it_is_killed(
 ) -> None:
     chance = random.Random(seed)  # a walk by lot, the same in every run
     async with new_world() as world:
-        walk = await _begin(world, chance)
+        walk = await HardWalk.begin(world, chance)
         acts: list[Callable[[], Awaitable[None]]] = [
             *[walk.use] * 5,
             *[walk.send_what_adds_nothing] * 3,
@@ -110,14 +108,3 @@ async def test_the_books_equal_a_count_from_scratch_wherever_it_is_killed(
             await act()
             if number % 4 == 0:
                 await walk.compare()
-
-
-async def _begin(world: World, chance: random.Random) -> HardWalk:
-    await world.apply_catalogue(CATALOGUE)
-    for customer in ("ann", "bob"):
-        await world.add_customer(customer, None)
-    walk = HardWalk(world, await world.start("rater", **RATER), chance)
-    await walk.start("ann", chance.choice(PLANS), INSTANTS[0], dearer=False)
-    await walk.start("bob", chance.choice(PLANS), INSTANTS[4], dearer=True)
-    await walk.use()
-    return walk

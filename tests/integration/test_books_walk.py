@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -94,6 +94,18 @@ class Walk:
     rubbish: int = 0
     changed: int = 0
     line_items: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+
+    @classmethod
+    async def begin(cls, world: World, chance: random.Random) -> Self:
+        """Start a rater and two customers by lot, and let them use something."""
+        await world.apply_catalogue(CATALOGUE)
+        for customer in ("ann", "bob"):
+            await world.add_customer(customer, None)
+        walk = cls(world, await world.start("rater", **RATER), chance)
+        await walk.start("ann", chance.choice(PLANS), INSTANTS[0], dearer=False)
+        await walk.start("bob", chance.choice(PLANS), INSTANTS[4], dearer=True)
+        await walk.use()
+        return walk
 
     # what is done
 
@@ -309,13 +321,7 @@ def _terms(plan: str, *, dearer: bool) -> contracts.Terms:
 async def test_the_books_equal_a_count_from_scratch(new_world: OpenWorld, seed: int) -> None:
     chance = random.Random(seed)  # a walk by lot, the same in every run
     async with new_world() as world:
-        await world.apply_catalogue(CATALOGUE)
-        for customer in ("ann", "bob"):
-            await world.add_customer(customer, None)
-        walk = Walk(world, await world.start("rater", **RATER), chance)
-        await walk.start("ann", chance.choice(PLANS), INSTANTS[0], dearer=False)
-        await walk.start("bob", chance.choice(PLANS), INSTANTS[4], dearer=True)
-        await walk.use()
+        walk = await Walk.begin(world, chance)
         steps: list[tuple[Callable[[], Awaitable[None]], int]] = [
             (walk.use, 6),
             (walk.send_what_adds_nothing, 2),

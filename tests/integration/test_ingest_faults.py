@@ -176,13 +176,14 @@ async def test_ingest_is_killed_under_load(own_world: World, own_kafka: OwnKafka
     ingest = await world.start("ingest")
     waiting = list(traffic.batches_of(world.period))
     accepted: set[str] = set()
+    enough = asyncio.Event()
+
+    def freeze() -> None:
+        own_kafka.freeze()
+        enough.set()
+
     for _ in range(3):
-        enough = asyncio.Event()
-
-        def freeze(enough: asyncio.Event = enough) -> None:
-            own_kafka.freeze()
-            enough.set()
-
+        enough.clear()
         sending = asyncio.create_task(
             _send_until_it_breaks(world, waiting, accepted, after=500, then=freeze)
         )

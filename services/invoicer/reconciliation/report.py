@@ -2,11 +2,9 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from typing_extensions import TypedDict
 
 from services.invoicer.reconciliation.classify import Reconciliation
@@ -14,6 +12,7 @@ from services.invoicer.reconciliation.differences import Difference, Stage
 from services.invoicer.reconciliation.figures import Figures, OurInvoice
 from services.invoicer.reconciliation.invoiced import major
 from shared.money import MINOR_UNITS, plain, with_minor_unit
+from shared.pages import page_template
 
 CLEAN_HEADER = "Tallybook-Clean"
 HEADERS: dict[str, Any] = {
@@ -102,7 +101,8 @@ def to_html(found: Reconciliation, figures: Figures) -> str:
                 "equal": _is_equal(invoice, None if twin is None else twin.subtotal_minor),
             }
         )
-    return _template().render(found=found, figures=figures, invoices=rows, plain=plain)
+    template = page_template("services.invoicer.reconciliation", "report.html")
+    return template.render(found=found, figures=figures, invoices=rows, plain=plain)
 
 
 def _is_equal(invoice: OurInvoice, held_minor: int | None) -> bool:
@@ -112,18 +112,6 @@ def _is_equal(invoice: OurInvoice, held_minor: int | None) -> bool:
 def _money(minor: int, currency: str) -> str:
     amount = major(minor, currency)
     return with_minor_unit(amount, currency) if currency in MINOR_UNITS else plain(amount)
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("services.invoicer.reconciliation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html")
 
 
 def write_csv(found: Reconciliation, directory: Path) -> None:
