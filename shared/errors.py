@@ -15,6 +15,10 @@ class TallybookError(Exception):
     exit_status = 1
     """The command's exit status: 1 for bad news, 2 for wrong use or no connection."""
 
+    def headers(self) -> dict[str, str]:
+        """Give the HTTP headers that say more, such as when to come back."""
+        return {}
+
 
 class NotFoundError(TallybookError):
     """A thing was named that does not exist."""
@@ -50,3 +54,7 @@ class UnavailableError(TallybookError):
     code = "unavailable"
     status = 503
     exit_status = 2
+
+    def headers(self) -> dict[str, str]:
+        """Ask to come back in a second."""
+        return {"Retry-After": "1"}

@@ -91,8 +91,7 @@ def make_api(title: str, description: str, readiness: Readiness) -> FastAPI:
 
 async def _answer_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, TallybookError)
-    headers = {"Retry-After": "1"} if error.status == 503 else None
-    return JSONResponse(problem_of(error), error.status, headers, MEDIA_TYPE)
+    return JSONResponse(problem_of(error), error.status, error.headers(), MEDIA_TYPE)
 
 
 async def _answer_invalid(_request: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from services.ingest.decompressing import ENCODINGS
 from services.ingest.description import with_events_route
 from services.ingest.log_writer import LogWriter
-from services.ingest.pacing import Headers, Pacing, TooFastError
+from services.ingest.pacing import Pacing
 from services.ingest.reading import Reader, RequestError, RequestLimits
 from services.ingest.rejections import Rejections
 from services.ingest.verdicts import Decision, decide
@@ -59,15 +59,13 @@ class EventsRoute:
         with IN_FLIGHT.track_inprogress():
             try:
                 decision, headers = await self._take(scope, receive)
-            except TooFastError as error:
+            except TallybookError as error:
                 body = _encode(problem_of(error))
                 await _answer(send, error.status, body, MEDIA_TYPE, error.headers())
-            except TallybookError as error:
-                await _answer(send, error.status, _encode(problem_of(error)), MEDIA_TYPE)
             except Exception:
                 detail = "ingest failed on this request; send it again, and tell its operator"
                 document = problem(500, "internal_error", detail)
-                await _answer(send, 500, _encode(document), MEDIA_TYPE)
+                await _answer(send, 500, _encode(document), MEDIA_TYPE, {})
                 raise
             else:
                 if decision.records:
@@ -75,7 +73,7 @@ class EventsRoute:
                 body = _encode(decision.answer())
                 await _answer(send, 200, body, "application/json", headers)
 
-    async def _take(self, scope: Scope, receive: Receive) -> tuple[Decision, Headers]:
+    async def _take(self, scope: Scope, receive: Receive) -> tuple[Decision, dict[str, str]]:
         if scope["method"] != "POST":
             raise RequestError(405, "method_not_allowed", "send events with POST")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -118,16 +116,14 @@ class EventsRoute:
 
 
 async def _answer(
-    send: Send, status: int, body: bytes, media_type: str, more_headers: Headers | None = None
+    send: Send, status: int, body: bytes, media_type: str, more_headers: Mapping[str, str]
 ) -> None:
     REQUESTS.labels(str(status)).inc()
     headers = [
-        *(more_headers or ()),
+        *((name.lower().encode(), value.encode()) for name, value in more_headers.items()),
         (b"content-type", media_type.encode()),
         (b"content-length", str(len(body)).encode()),
     ]
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
     if status == 415:
         headers.append((b"accept-encoding", ", ".join(ENCODINGS).encode()))
     if status == 401:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from shared.errors import TallybookError
 from shared.keys import Key
 
-Headers = list[tuple[bytes, bytes]]
-
 _ROUNDING = 1e-3
 """Of an event; whoever waited as long as they were told must not fail by a float's last digit."""
 
@@ -30,12 +28,9 @@ class TooFastError(TallybookError):
             f" taken, send it again in {self.seconds} s"
         )
 
-    def headers(self) -> Headers:
+    def headers(self) -> dict[str, str]:
         """Give the headers that tell the producer when to come back."""
-        return [
-            (b"retry-after", str(self.seconds).encode()),
-            *_headers(self.rate, 0, self.seconds),
-        ]
+        return {"Retry-After": str(self.seconds), **_headers(self.rate, 0, self.seconds)}
 
 
 @dataclass(slots=True)
@@ -51,7 +46,7 @@ class Pacing:
         self._default_rate = default_rate
         self._buckets: dict[str, _Bucket] = {}
 
-    def take(self, key: Key, events: int, now: float) -> Headers:
+    def take(self, key: Key, events: int, now: float) -> dict[str, str]:
         """Count a request's events against its key, and give the headers that say what is left.
 
         The bucket holds one second's events. A request with more is let in when the bucket is
@@ -60,7 +55,7 @@ class Pacing:
         """
         rate = key.events_per_second or self._default_rate
         if rate is None:
-            return []
+            return {}
         bucket = self._buckets.get(key.id)
         if bucket is None:
             bucket = self._buckets[key.id] = _Bucket(rate, now)
@@ -72,8 +67,8 @@ class Pacing:
         return _headers(rate, bucket.level, (rate - bucket.level) / rate)
 
 
-def _headers(rate: int, left: float, full_in: float) -> Headers:
-    return [
-        (b"ratelimit-policy", f'"events";q={rate};w=1'.encode()),
-        (b"ratelimit", f'"events";r={max(0, int(left))};t={math.ceil(full_in)}'.encode()),
-    ]
+def _headers(rate: int, left: float, full_in: float) -> dict[str, str]:
+    return {
+        "RateLimit-Policy": f'"events";q={rate};w=1',
+        "RateLimit": f'"events";r={max(0, int(left))};t={math.ceil(full_in)}',
+    }
