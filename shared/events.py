@@ -11,19 +11,25 @@ import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from shared.secrets_guard import holds_secret
-
-EXECUTION_FINISHED = "ai.execution.finished"
-"""An execution of an agent that ended; version 1 (a later version would say so in the type)."""
+from shared.executions import (
+    EXECUTION_FINISHED,
+    Execution,
+    ExecutionEvent,
+    Name,
+    PlainExecution,
+    TraceText,
+    is_plain,
+    read_execution,
+)
+from shared.secrets_guard import holds_secret, may_hold_secret
 
 STRUCTURED = b"application/cloudevents+json; charset=UTF-8"
 """The content type of a structured event on the log (CloudEvents' Kafka binding)."""
 
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 _NAMES = ("id", "source", "type", "subject")
 _PLAIN_NAMES = (*_NAMES, "traceparent", "tracestate")
 _CORE = {"specversion", *_NAMES, "time", "data", "data_base64", "datacontenttype", "dataschema"}
@@ -43,14 +49,11 @@ _JSON_TYPE = re.compile(
     r"(?:\s*;\s*charset\s*=\s*\"?(?:utf-?8|us-ascii)\"?)?\s*",
     re.IGNORECASE,
 )
-_Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
 _MAX_EVENT_BYTES = 64_000
 _MAX_DEPTH = 16
 _LARGEST_NUMBER = 10**12
 _DECIMAL_PLACES = 12
 _UNPRINTABLE_FOUND = "holds a control character, or another that cannot be seen"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class CloudEvent(msgspec.Struct, frozen=True, gc=False):
@@ -60,10 +63,10 @@ class CloudEvent(msgspec.Struct, frozen=True, gc=False):
     """
 
     specversion: Literal["1.0"]
-    id: _Name
-    source: _Name
-    type: _Name
-    subject: _Name
+    id: Name
+    source: Name
+    type: Name
+    subject: Name
     time: Annotated[datetime, msgspec.Meta(tz=True)]
     data: msgspec.Raw
     datacontenttype: str | None = "application/json"
@@ -72,20 +75,15 @@ class CloudEvent(msgspec.Struct, frozen=True, gc=False):
 class _PlainEvent(CloudEvent, frozen=True, gc=False, forbid_unknown_fields=True):
     """An event without extensions other than these short ones: most are, and read faster so."""
 
-    traceparent: Annotated[str, msgspec.Meta(max_length=256)] = ""
-    tracestate: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    traceparent: TraceText = ""
+    tracestate: TraceText = ""
 
 
-class Execution(msgspec.Struct, frozen=True, gc=False):
-    """The data of an execution event. Fields that are not named here are kept as they are."""
+Event = CloudEvent | ExecutionEvent
+"""An event that was read: its data still unread, or read whole with it."""
 
-    execution_id: _Name
-    status: Literal["succeeded", "failed"]
-    model: _Name
-    input_tokens: _Tokens = 0
-    output_tokens: _Tokens = 0
-    key_label: _Name | None = None
-    failure_reason: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
+Data = dict[str, Any] | PlainExecution
+"""An event's data, read."""
 
 
 class InvalidEventError(Exception):
@@ -138,18 +136,47 @@ _VALIDATION_PLACE = re.compile(r" - at `\$([^`]*)`$")
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
-def read_event(raw: bytes | msgspec.Raw, *, suspect: bool = True) -> CloudEvent:
+class Glance(NamedTuple):
+    """What one look through a text of many events says of each of them.
+
+    To look once through all of them costs a fraction of what it costs to look at each.
+    """
+
+    suspect: bool = True
+    """Some of it may hold a secret: `holds_secret` has to be asked of each."""
+    plain: bool = False
+    """All of it is printable ASCII without an escape."""
+
+
+CLOSELY = Glance()
+"""What is known without a glance: each event is looked at by itself."""
+
+
+def glance_through(text: bytes) -> Glance:
+    """Look through a text of many events, such as a request's body."""
+    return Glance(may_hold_secret(text), is_plain(text))
+
+
+def read_event(raw: bytes | msgspec.Raw, glance: Glance = CLOSELY) -> Event:
     """Read one structured event and check all that holds for it wherever it comes from.
 
-    `suspect` False says that `may_hold_secret` was asked already of a text that holds it.
+    `glance` is what is known of a text that holds it.
     Raises `InvalidEventError` with one of the codes `invalid_json`, `invalid_event`,
     `invalid_data`, `unsupported_datacontenttype`, `too_large`, `secret_in_payload`.
     """
     text = bytes(raw)
-    if suspect and holds_secret(text):
+    if glance.suspect and holds_secret(text):
         raise secret_found()
     if len(text) > _MAX_EVENT_BYTES:
         raise InvalidEventError("too_large", f"an event has at most {_MAX_EVENT_BYTES} bytes")
+    if glance.plain or is_plain(text):
+        execution = read_execution(text)
+        if execution is not None:
+            return execution
+    return _read_any(text)
+
+
+def _read_any(text: bytes) -> CloudEvent:
     try:
         event: CloudEvent = _decode_plain(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -270,12 +297,14 @@ def _unreadable(code: str, error: Exception, place: str = "") -> InvalidEventErr
     return InvalidEventError("invalid_json", f"not JSON: {error}", place or None)
 
 
-def read_data(event: CloudEvent) -> dict[str, Any]:
-    """Read an event's data, numbers with a fraction as exact decimals.
+def read_data(event: Event) -> Data:
+    """Give an event's data, numbers with a fraction as exact decimals.
 
     Raises `InvalidEventError` with code `invalid_data` where it is no object, is nested too
     deeply, or holds a number or character that cannot be stored.
     """
+    if isinstance(event, ExecutionEvent):
+        return event.data
     try:
         data = _decode_data(event.data)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -331,19 +360,24 @@ def _check_storable(value: Any, place: str, depth: int) -> None:
             _check_storable(item, f"{place}/{key}", depth + 1)
 
 
-def canonical_data(data: dict[str, Any]) -> bytes:
+def canonical_data(data: Data) -> bytes:
     """Write data in one way only: keys in order, no white space."""
     return _encode_canonical(data)
 
 
-def content_digest(event: CloudEvent, canonical: bytes) -> bytes:
+def content_digest(event: Event, data: Data) -> bytes:
     """Hash what an event says, so that equal content has equal digests (16 bytes, BLAKE2b).
 
-    Order of keys, white space and the offset of the time make no difference (I3).
+    `data` are the event's. Order of keys, white space and the offset of the time make no
+    difference (I3).
     """
-    microseconds = (event.time - _EPOCH) // _MICROSECOND
-    head = f"{event.type}\x00{event.subject}\x00{microseconds}\x00".encode()
-    return hashlib.blake2b(head + canonical, digest_size=16).digest()
+    content = (event.type, event.subject, in_utc(event.time), data)
+    return hashlib.blake2b(_encode_canonical(content), digest_size=16).digest()
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Give the same moment with the offset of UTC."""
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def _invalid(code: str, error: msgspec.ValidationError, prefix: str) -> InvalidEventError:

@@ -22,10 +22,9 @@ from services.ingest.whereabouts.remembering import RememberedSources
 from shared.api_keys import KeyRing
 from shared.database import open_engine
 from shared.errors import TallybookError
-from shared.events import TimeLimits
+from shared.events import TimeLimits, glance_through
 from shared.keys import SEND_EVENTS
 from shared.problems import MEDIA_TYPE, problem, problem_of
-from shared.secrets_guard import may_hold_secret
 from shared.settings import Settings
 from shared.web import ServiceApp, make_api, serve
 
@@ -81,9 +80,9 @@ class EventsRoute:
         key = await self._keys.authenticate(authorization, SEND_EVENTS)
         reader = Reader(headers, self._limits)
         plain = reader.plain(await self._read_body(receive))
-        events, now, suspect = reader.events(plain), datetime.now(UTC), may_hold_secret(plain)
+        events, now, glance = reader.events(plain), datetime.now(UTC), glance_through(plain)
         paced = self._pacing.take(key, len(events), time.monotonic())
-        decision = decide(events, key, self._time_limits, now, suspect=suspect)
+        decision = decide(events, key, self._time_limits, now, glance)
         if decision.records:
             await self.log.write(decision.records)
         self._count(decision)

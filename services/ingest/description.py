@@ -7,7 +7,8 @@ import msgspec
 from services.ingest.decompressing import ENCODINGS
 from services.ingest.reading import BATCH, ONE
 from services.ingest.verdicts import Answer
-from shared.events import CloudEvent, Execution
+from shared.events import CloudEvent
+from shared.executions import Execution
 from shared.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{name}"

@@ -9,10 +9,11 @@ import msgspec
 
 from shared.binary_mode import BinaryEvent
 from shared.events import (
-    CloudEvent,
+    CLOSELY,
+    Event,
+    Glance,
     InvalidEventError,
     TimeLimits,
-    canonical_data,
     content_digest,
     read_data,
     read_event,
@@ -74,19 +75,21 @@ def decide(
     key: Key,
     limits: TimeLimits,
     now: datetime,
-    *,
-    suspect: bool = True,
+    glance: Glance = CLOSELY,
 ) -> Decision:
     """Decide on all events of a request; a bad one never sinks the others.
 
-    `suspect` False says that the whole request was found to hold nothing like a secret.
+    `glance` is what is known of the request's body.
     """
     decision = Decision()
-    seen: dict[tuple[str, str], CloudEvent] = {}
+    seen: dict[tuple[str, str], Event] = {}
     for raw in raws:
         try:
-            text = raw if not isinstance(raw, BinaryEvent) else raw.text()
-            event = read_event(text, suspect=suspect)
+            if isinstance(raw, BinaryEvent):
+                text, event = raw.text(), read_event(raw.text())
+            else:
+                text = bytes(raw)
+                event = read_event(text, glance)
             read_data(event)
             limits.check(event.time, now)
             _check_allowed(event, key)
@@ -96,7 +99,7 @@ def decide(
         name = (event.source, event.id)
         first = seen.setdefault(name, event)
         if first is event:
-            decision.records.append((event.subject, bytes(text)))
+            decision.records.append((event.subject, text))
             decision.results.append(Result(event.id, event.source, "accepted"))
         elif _same(first, event):
             decision.duplicates += 1
@@ -115,7 +118,7 @@ def decide(
     return decision
 
 
-def _check_allowed(event: CloudEvent, key: Key) -> None:
+def _check_allowed(event: Event, key: Key) -> None:
     if key.source is not None and event.source != key.source:
         raise InvalidEventError(
             "source_not_allowed", f"API key {key.id} may not send for this source", "/source"
@@ -126,12 +129,12 @@ def _check_allowed(event: CloudEvent, key: Key) -> None:
         )
 
 
-def _same(first: CloudEvent, second: CloudEvent) -> bool:
+def _same(first: Event, second: Event) -> bool:
     return _digest(first) == _digest(second)
 
 
-def _digest(event: CloudEvent) -> bytes:
-    return content_digest(event, canonical_data(read_data(event)))
+def _digest(event: Event) -> bytes:
+    return content_digest(event, read_data(event))
 
 
 def _rejected(raw: Unread, error: InvalidEventError) -> Result:

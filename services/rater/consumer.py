@@ -9,7 +9,10 @@ follow the known offset all the same, they are not handled: the partition is sou
 import asyncio
 import os
 import sys
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NoReturn
 
 import structlog
@@ -255,40 +258,25 @@ class UsageConsumer:
         """Give the records that come next; seek again where others came."""
         positions = self.positions
         ready: list[ConsumerRecord] = []
-        strays: set[tuple[str, int]] = set()
-        started: set[tuple[str, int]] = set()
-        for record in records:
-            place = (record.topic, record.partition)
+        strays: list[TopicPartition] = []
+        for place, of_place in _by_partition(records).items():
             expected = positions.next.get(place)
-            if expected is None or record.offset < expected:
-                continue  # not looked up yet, or handled already: it comes again if needed
-            if place in strays:
-                continue
-            if place not in started and not positions.follows(place, record.offset):
-                strays.add(place)
-                continue
-            started.add(place)
-            ready.append(record)
-        self.start_from_books([TopicPartition(*place) for place in sorted(strays)])
+            if expected is None:
+                continue  # not looked up yet: they come again once it is
+            unhandled = of_place[bisect_left(of_place, expected, key=_OFFSET) :]
+            if unhandled and not positions.follows(place, unhandled[0].offset):
+                strays.append(TopicPartition(*place))
+            else:
+                ready += unhandled
+        self.start_from_books(sorted(strays))
         return ready
 
     async def _post(self, records: list[ConsumerRecord]) -> None:
         """Post records, trying again for as long as Postgres is away."""
         assert self._rating is not None
         delay = 0.1
-        while True:
-            places = {(record.topic, record.partition) for record in records}
-            expected = {place: self.positions.next.get(place) for place in places}
-            known = {place: offset for place, offset in expected.items() if offset is not None}
-            # While this waited, a partition may have been lost, or read further by another.
-            records = [
-                record
-                for record in records
-                if record.offset >= known.get((record.topic, record.partition), record.offset + 1)
-            ]
-            if not records:
-                return
-            known = {place: known[place] for place in next_offsets(records)}
+        while records:
+            known = {place: self.positions.next[place] for place in next_offsets(records)}
             try:
                 moved = await self._rating.handle(records, known)
             except FencedError:
@@ -301,11 +289,35 @@ class UsageConsumer:
                 log.warning("postgres is away; trying again", error=type(error).__name__)
                 await asyncio.sleep(delay)
                 delay = min(5.0, delay * 2)
+                records = self._still_to_do(records)
             else:
                 for place, offset in moved.items():
                     if place in self.positions.next:
                         self.positions.next[place] = offset
                 return
+
+    def _still_to_do(self, records: Sequence[ConsumerRecord]) -> list[ConsumerRecord]:
+        """Leave out what was lost with its partition, or handled by another, in the meantime."""
+        return [
+            record
+            for place, of_place in _by_partition(records).items()
+            if place in self.positions.next
+            for record in of_place
+            if record.offset >= self.positions.next[place]
+        ]
+
+
+_OFFSET = attrgetter("offset")
+
+
+def _by_partition(
+    records: Sequence[ConsumerRecord],
+) -> dict[tuple[str, int], list[ConsumerRecord]]:
+    """Sort records by partition; within each they stay in the order of their offsets."""
+    found: dict[tuple[str, int], list[ConsumerRecord]] = {}
+    for place, of_place in groupby(records, attrgetter("topic", "partition")):
+        found.setdefault(place, []).extend(of_place)
+    return found
 
 
 async def _decode(message: KafkaMessage) -> list[ConsumerRecord]:

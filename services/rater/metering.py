@@ -4,16 +4,19 @@ Events of a batch are gathered by what the meters look at before anything is add
 batch has many events and few combinations of contract, month, status, model and key.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from services.rater.tokens import INPUT_TOKENS, MODEL, OUTPUT_TOKENS, PRICED, TokenPrices
-from shared.events import InvalidEventError
+from shared.events import Data, InvalidEventError
+from shared.executions import EXECUTION_NUMBERS, PlainExecution
 from shared.money import EXACT
 from shared.periods import Period
 
@@ -92,7 +95,14 @@ class EventTypeMeters:
         self._member_names = self._properties("unique_count")
         self.peak_positions = tuple(map(self._value_names.index, self._properties("max")))
         """Which of the values have a peak that a meter looks at."""
-        self._plain_groups: set[tuple[str | None, ...]] = set()
+        self._plain_groups: dict[tuple[Any, ...], tuple[str | None, ...]] = {}
+        self._reads_executions = (
+            names <= set(PlainExecution.__struct_fields__)
+            and set(self._value_names) <= EXECUTION_NUMBERS
+            and not self._member_names
+        )
+        self._group_of = _getter(self._group_names)
+        self._values_of = _getter(self._value_names)
         self._dimensions = {name for meter in meters.values() for name in meter.dimensions}
 
     def _properties(self, *aggregates: str) -> tuple[str, ...]:
@@ -101,7 +111,7 @@ class EventTypeMeters:
             sorted({m.property for m in meters if m.property and m.aggregate in aggregates})
         )
 
-    def read_leniently(self, data: Mapping[str, Any]) -> Reading:
+    def read_leniently(self, data: dict[str, Any]) -> Reading:
         """Read an event that is stored already; what its meters cannot read counts for nothing.
 
         A meter may have come after the event: that it refuses one of its properties must
@@ -121,30 +131,33 @@ class EventTypeMeters:
             return False
         return True
 
-    def read(self, data: Mapping[str, Any]) -> Reading:
+    def read(self, data: Data) -> Reading:
         """Give what an event is grouped by, and the values that its meters look at.
 
         Raises `InvalidEventError` where a value that would be added up is no number of 0 or
         more, and where one that it would be grouped or told apart by is no plain value, or too
         long.
         """
+        if isinstance(data, PlainExecution):
+            if self._reads_executions:
+                return self._read_execution(data)
+            data = msgspec.to_builtins(data)
+        assert isinstance(data, dict)
         get = data.get
-        group = tuple(map(get, self._group_names))
-        try:
-            known = group in self._plain_groups
-        except TypeError:  # it holds a dict or a list
-            known = False
-        if not known:
-            group = self._plain_group(group)
+        group = self._plain_group(tuple(map(get, self._group_names)))
         values = tuple(map(get, self._value_names, self._zeros))
         for value in values:
             if (type(value) is not int and type(value) is not Decimal) or value < 0:
                 self._refuse_values(values)
-        if not self._member_names:
-            return Reading(group, values, ())
-        return Reading(
-            group, values, tuple(self._member(name, get(name)) for name in self._member_names)
-        )
+        members = tuple(self._member(name, get(name)) for name in self._member_names)
+        return Reading(group, values, members)
+
+    def _read_execution(self, data: PlainExecution) -> Reading:
+        """Read what was read whole: its fields are known to be texts and numbers."""
+        values = self._values_of(data)
+        if UNSET in values:
+            values = tuple(0 if value is UNSET else value for value in values)
+        return Reading(self._plain_group(self._group_of(data)), values, ())
 
     def _plain_group(self, group: tuple[Any, ...]) -> tuple[str | None, ...]:
         """Write what an event is grouped by as text; remember what needed no writing.
@@ -152,11 +165,17 @@ class EventTypeMeters:
         A batch has many events and few groups. Only texts are remembered: 1 and true are
         equal to Python, but a text equals nothing but itself.
         """
+        try:
+            known = self._plain_groups.get(group)
+        except TypeError:  # it holds a dict or a list
+            known = None
+        if known is not None:
+            return known
         plain = tuple(map(self._group_value, self._group_names, group))
-        if plain == group and all(value is None or type(value) is str for value in group):
+        if all(value in (None, UNSET) or type(value) is str for value in group):
             if len(self._plain_groups) >= _MOST_REMEMBERED:
                 self._plain_groups.clear()
-            self._plain_groups.add(plain)
+            self._plain_groups[group] = plain
         return plain
 
     def _refuse_values(self, values: tuple[Any, ...]) -> None:
@@ -168,7 +187,7 @@ class EventTypeMeters:
 
     def _group_value(self, name: str, value: object) -> str | None:
         """Write a value as text: 1, 1.0 and true are equal to Python, and must not be one."""
-        text = _plain_text(name, value)
+        text = None if value is UNSET else _plain_text(name, value)
         if text is not None and len(text) > _LONGEST_VALUE and name in self._dimensions:
             raise _too_long(name)
         return text
@@ -276,6 +295,13 @@ _Group = tuple[str, datetime, EventTypeMeters, tuple[str | None, ...]]
 
 def _add(totals: dict[UsageKey, Decimal], key: UsageKey, quantity: Decimal) -> None:
     totals[key] = EXACT.add(totals.get(key, ZERO), quantity)
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[Any, ...]]:
+    """Make what gives an object's attributes, in the quickest way there is."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda owner: tuple(getattr(owner, name) for name in names)
 
 
 def _plain_text(name: str, value: object) -> str | None:

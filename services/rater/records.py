@@ -1,23 +1,29 @@
 """Reads records of the log: each becomes an event to store or a dead letter. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from services.rater.metering import EventTypeMeters, Reading
 from shared.binary_mode import read_binary
 from shared.events import (
+    CLOSELY,
     STRUCTURED,
+    Glance,
     InvalidEventError,
     TimeLimits,
     canonical_data,
     content_digest,
+    glance_through,
+    in_utc,
     read_data,
     read_event,
 )
-from shared.secrets_guard import holds_secret, may_hold_secret
+from shared.secrets_guard import holds_secret
 
 _BY_INGEST = ("content-type", STRUCTURED)
 """The one header of a record that ingest wrote."""
@@ -25,6 +31,7 @@ _PREFIX = "ce_"
 _MODES = ("application/cloudevents", "application/cloudevents+json")
 _UNREAD = Reading((), (), ())
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_PLACE: Callable[["Record"], tuple[str, int]] = attrgetter("topic", "partition")
 
 
 class Record(Protocol):
@@ -157,30 +164,28 @@ class RecordReader:
     def read(self, records: Sequence[Record]) -> list[StoredEvent]:
         """Read the next records, and give those of their events that repeat none before."""
         batch, meters, limits = self.batch, self._meters, self._limits
-        suspect = may_hold_secret(b"\n".join([record.value or b"" for record in records]))
+        glance = glance_through(b"".join([record.value or b"" for record in records]))
         fresh: list[StoredEvent] = []
+        for place, number in Counter(map(_PLACE, records)).items():
+            batch.counts.setdefault(place, PartitionCount()).records += number
         for record in records:
-            count = batch.counts.get((record.topic, record.partition))
-            if count is None:
-                count = batch.counts[record.topic, record.partition] = PartitionCount()
-            count.records += 1
             window = self._windows.get(record.timestamp)
             if window is None:
                 window = self._windows[record.timestamp] = _window(record.timestamp, limits)
             try:
-                event = _read_record(record, window, meters, limits, suspect=suspect)
+                event = _read_record(record, window, meters, limits, glance)
             except InvalidEventError as error:
-                count.dead_letters += 1
+                batch.counts[_PLACE(record)].dead_letters += 1
                 batch.dead_letters.append(_dead_letter(record, window.received_at, error))
                 continue
             digest = self._seen.setdefault((event.source, event.id), event.digest)
             if digest is event.digest:
                 fresh.append(event)
             elif digest == event.digest:
-                count.duplicates += 1
+                batch.counts[_PLACE(record)].duplicates += 1
                 batch.duplicates.append(event)
             else:
-                count.conflicts += 1
+                batch.counts[_PLACE(record)].conflicts += 1
                 batch.conflicts.append(event)
         batch.events += fresh
         return fresh
@@ -197,7 +202,7 @@ def _window(milliseconds: int, limits: TimeLimits) -> _Window:
 
 def next_offsets(records: Iterable[Record]) -> dict[tuple[str, int], int]:
     """Give the offset after the last record of each partition."""
-    return {(record.topic, record.partition): record.offset + 1 for record in records}
+    return {_PLACE(record): record.offset + 1 for record in records}
 
 
 def _read_record(
@@ -205,20 +210,18 @@ def _read_record(
     window: _Window,
     meters: dict[str, EventTypeMeters],
     limits: TimeLimits,
-    *,
-    suspect: bool,
+    glance: Glance,
 ) -> StoredEvent:
     value, headers = record.value, record.headers
     if headers and (headers[0] != _BY_INGEST or len(headers) > 1):
-        value = _structured(record)
+        value, glance = _structured(record), CLOSELY
     if value is None:
         raise InvalidEventError("invalid_json", "the record has no value")
-    event = read_event(value, suspect=suspect)
-    time = event.time
+    event = read_event(value, glance)
+    time = in_utc(event.time)
     if not window.oldest <= time <= window.newest:
         limits.check(time, window.received_at)
     data = read_data(event)
-    canonical = canonical_data(data)
     of_type = meters.get(event.type)
     group, values, members = of_type.read(data) if of_type is not None else _UNREAD
     return StoredEvent(
@@ -226,9 +229,9 @@ def _read_record(
         event.id,
         event.type,
         event.subject,
-        time if time.tzinfo is UTC else time.astimezone(UTC),
-        canonical.decode(),
-        content_digest(event, canonical),
+        time,
+        canonical_data(data).decode(),
+        content_digest(event, data),
         record.partition,
         record.offset,
         window.received_at,

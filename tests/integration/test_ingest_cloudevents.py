@@ -21,7 +21,7 @@ from cloudevents.core.v1.event import CloudEvent
 from cloudevents.v1 import conversion
 from cloudevents.v1.http import CloudEvent as OlderCloudEvent
 
-from shared.events import EXECUTION_FINISHED
+from shared.executions import EXECUTION_FINISHED
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness.console_producer import write_lines
 from tests.integration.harness.events import SOURCE, Event, encoded, execution, executions

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.events import EXECUTION_FINISHED
+from shared.executions import EXECUTION_FINISHED
 
 NOW = datetime(2026, 10, 20, 12, tzinfo=UTC)
 """When the tests' events are received, unless they say otherwise."""

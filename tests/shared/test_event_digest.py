@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.events import canonical_data, content_digest, read_data, read_event
+from shared.events import content_digest, read_data, read_event
 from tests.shared.factories import event_bytes, event_document, execution_data
 
 OTHER = "com.example.other"
@@ -22,7 +22,7 @@ OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=5)
 
 def digest(raw: bytes) -> bytes:
     event = read_event(raw)
-    return content_digest(event, canonical_data(read_data(event)))
+    return content_digest(event, read_data(event))
 
 
 def rewritten(value: Any, draw: st.DataObject) -> str:

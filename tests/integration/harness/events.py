@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from shared.events import EXECUTION_FINISHED
+from shared.executions import EXECUTION_FINISHED
 from shared.periods import Period
 
 Event = dict[str, Any]

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from services.ingest.reading import BATCH, ONE, Headers, Reader, RequestError, RequestLimits
 from services.ingest.verdicts import Unread, decide
 from services.rater.records import RecordReader
-from shared.events import TimeLimits
+from shared.events import TimeLimits, glance_through
 from shared.keys import SEND_EVENTS, Key
-from shared.secrets_guard import may_hold_secret
 from tests.services.ingest.test_codes import listed
 from tests.services.rater.factories import LogRecord, shipped_meters
 from tests.shared.factories import NOW, event_bytes, event_document, execution_data
@@ -96,7 +95,7 @@ def take(headers: Headers, body: bytes) -> None:
         msgspec.json.encode(str(read))
         return
     events, plain = read
-    decision = decide(events, KEY, TIMES, NOW, suspect=may_hold_secret(plain))
+    decision = decide(events, KEY, TIMES, NOW, glance_through(plain))
     assert len(decision.results) == len(events)
     assert {result.code for result in decision.results} <= EVENT_CODES
     msgspec.json.encode(decision.answer())
