@@ -1,6 +1,5 @@
 """The `tallybook` command: a thin layer over the services."""
 
-import asyncio
 import sys
 from collections.abc import Coroutine
 from typing import Any, NoReturn
@@ -9,6 +8,7 @@ import asyncpg
 import pydantic
 import sqlalchemy.exc
 import typer
+import uvloop
 
 from infra.local import commands as local_commands
 from infra.migrations.migrate import migrate as bring_database_up
@@ -117,7 +117,7 @@ def invoicer_command() -> None:
 
 def _serve(settings: Settings, service: Coroutine[Any, Any, None]) -> None:
     logs.configure(settings)
-    asyncio.run(service)
+    uvloop.run(service)
 
 
 @cli.command("migrate")

@@ -3,7 +3,7 @@
 import re
 
 _MARKS = tuple(
-    re.compile(mark).search
+    (mark[:1], re.compile(mark).search)
     for mark in (
         rb"s(?:k[-_]|ecret)",
         rb"S(?:ecret|ECRET)",
@@ -19,7 +19,8 @@ _MARKS = tuple(
 )
 """What every form below contains: a search for these is far cheaper than the forms.
 
-Each begins with a letter of its own, which makes its search a third as long.
+Each begins with a letter of its own, which makes its search a third as long, and needless where
+the text has no such letter: a single byte is found ten times faster.
 """
 
 _FORMS = re.compile(
@@ -49,8 +50,9 @@ def may_hold_secret(body: bytes) -> bool:
 
     To look once through all events costs half of what it costs to look through each.
     """
-    escaped = b"\\" in body and b"\\u" in body  # a single byte is found ten times faster
-    return escaped or b"\0" in body or any(found(body) for found in _MARKS)
+    escaped = b"\\" in body and b"\\u" in body
+    marked = any(letter in body and found(body) for letter, found in _MARKS)
+    return marked or escaped or b"\0" in body
 
 
 def holds_secret(text: bytes) -> bool:

@@ -143,7 +143,6 @@ async def serve(app: ASGIApp, *, host: str, port: int) -> None:
         app,
         host=host,
         port=port,
-        loop="uvloop",
         http="httptools",
         ws="none",
         access_log=False,

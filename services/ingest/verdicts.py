@@ -82,6 +82,7 @@ def decide(
     `glance` is what is known of the request's body.
     """
     decision = Decision()
+    oldest, newest = limits.window(now)
     seen: dict[tuple[str, str], Event] = {}
     for raw in raws:
         try:
@@ -91,7 +92,8 @@ def decide(
                 text = bytes(raw)
                 event = read_event(text, glance)
             read_data(event)
-            limits.check(event.time, now)
+            if not oldest <= event.time <= newest:
+                limits.check(event.time, now)
             _check_allowed(event, key)
         except InvalidEventError as error:
             decision.results.append(_rejected(raw, error))
