@@ -19,6 +19,8 @@ EVENT_COLUMNS = (
 )  # fmt: skip
 
 
+_encode = msgspec.json.Encoder().encode
+
 Totals = dict[UsageKey, tuple[Decimal, Decimal]]
 """Running totals before and after a change."""
 
@@ -113,18 +115,17 @@ async def change_usage(connection: Connection, change: UsageChange) -> Totals:
 async def _raise_totals(
     connection: Connection, quantities: Mapping[UsageKey, Decimal], raised: str
 ) -> Totals:
-    keys = sorted(quantities)
+    # As one JSON text: that is written and sent far faster than an array a column.
     rows = await connection.fetch(
         "INSERT INTO usage_totals AS t"
         " (contract_id, usage_period, meter, dimension, value, quantity)"
-        " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],"
-        " $6::numeric[])"
+        " SELECT o->>0, o->>1, o->>2, o->>3, o->>4, (o->>5)::numeric"
+        " FROM jsonb_array_elements($1::jsonb) AS o"
         " ON CONFLICT (contract_id, usage_period, meter, dimension, value)"
         f" DO UPDATE SET quantity = {raised}"
         " RETURNING new.contract_id, new.usage_period, new.meter, new.dimension, new.value,"
         " coalesce(old.quantity, 0), new.quantity",
-        *_columns(keys),
-        [quantities[key] for key in keys],
+        _encode([(*key, quantities[key]) for key in sorted(quantities)]).decode(),
     )
     return {UsageKey(*row[:5]): (row[5], row[6]) for row in map(tuple, rows)}
 

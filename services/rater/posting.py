@@ -46,11 +46,12 @@ def usage_line_items(
         if key.dimension or before == after:
             continue
         contract = contracts[key.contract_id]
+        charges = [charge for charge in contract.metered if charge.meter == key.meter]
+        if not charges:
+            continue
         coverage = contract.coverage(Period.parse(key.usage_period))
         assert coverage is not None, "usage lies within its contract"
-        for charge in contract.metered:
-            if charge.meter != key.meter:
-                continue
+        for charge in charges:
             bands = difference(price(charge, after, coverage), price(charge, before, coverage))
             items.extend(line_items(contract, charge.code, bands, key.usage_period, state, "usage"))
     return items
