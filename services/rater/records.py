@@ -1,7 +1,7 @@
 """Reads records of the log: each becomes an event to store or a dead letter. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -31,6 +31,7 @@ _PREFIX = "ce_"
 _MODES = ("application/cloudevents", "application/cloudevents+json")
 _UNREAD = Reading((), (), ())
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_OFFSET: Callable[["Record"], int] = attrgetter("offset")
 _PLACE: Callable[["Record"], tuple[str, int]] = attrgetter("topic", "partition")
 
 
@@ -200,9 +201,10 @@ def _window(milliseconds: int, limits: TimeLimits) -> _Window:
         return _Window(_EPOCH, *limits.window(_EPOCH))
 
 
-def next_offsets(records: Iterable[Record]) -> dict[tuple[str, int], int]:
+def next_offsets(records: Sequence[Record]) -> dict[tuple[str, int], int]:
     """Give the offset after the last record of each partition."""
-    return {_PLACE(record): record.offset + 1 for record in records}
+    last = dict(zip(map(_PLACE, records), map(_OFFSET, records), strict=True))
+    return {place: offset + 1 for place, offset in last.items()}
 
 
 def _read_record(
