@@ -139,17 +139,18 @@ class KeyRing:
     async def _read(self, pool: Pool) -> None:
         async with self._reading:
             rows = await pool.fetch(
-                "SELECT id, secret_sha256, source, customers, scopes, expires_at, events_per_second"
-                " FROM api_keys WHERE revoked_at IS NULL"
+                "SELECT id, secret_sha256, scopes, sources, customers, event_types, expires_at,"
+                " events_per_second FROM api_keys WHERE revoked_at IS NULL"
             )
             self._keys = {
                 row["secret_sha256"]: Key(
-                    row["id"],
-                    row["source"],
-                    frozenset(row["customers"]),
-                    frozenset(row["scopes"]),
-                    row["expires_at"],
-                    row["events_per_second"],
+                    id=row["id"],
+                    scopes=frozenset(row["scopes"]),
+                    sources=frozenset(row["sources"]),
+                    customers=frozenset(row["customers"]),
+                    event_types=frozenset(row["event_types"]),
+                    expires_at=row["expires_at"],
+                    events_per_second=row["events_per_second"],
                 )
                 for row in rows
             }

@@ -11,13 +11,14 @@ SCOPES = (SEND_EVENTS, READ_EVENTS, FINANCE)
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a key allows; `source` None and `customers` empty mean any."""
+    """What a key allows; no sources, customers or event types named means any."""
 
     id: str
-    source: str | None
-    customers: frozenset[str]
     scopes: frozenset[str]
-    expires_at: datetime | None
+    sources: frozenset[str] = frozenset()
+    customers: frozenset[str] = frozenset()
+    event_types: frozenset[str] = frozenset()
+    expires_at: datetime | None = None
     events_per_second: int | None = None
     """Most events that it may send to one ingest process a second; None: what is set for all."""
 

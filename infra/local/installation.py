@@ -180,7 +180,7 @@ async def _key(engine: AsyncEngine, credentials: Credentials, name: str, scopes:
             return kept
         now = datetime.now(UTC)
         actor = login_name()
-        _, secret = await create_key(session, source=None, scopes=scopes, actor=actor, now=now)
+        _, secret = await create_key(session, scopes=scopes, actor=actor, now=now)
         credentials.keep(name, secret)
         return secret
 

@@ -19,14 +19,17 @@ _ROLE: Role = "tallybook_ingest"
 
 @keys.command("create")
 def keys_create(
-    source: Annotated[
-        str | None, typer.Option(help="the only event source it may send for; without: any")
-    ] = None,
-    customer: Annotated[
-        list[str] | None, typer.Option(help="a customer it may send for; repeat; without: any")
-    ] = None,
     scope: Annotated[
         list[str] | None, typer.Option(help=f"one of {', '.join(SCOPES)}; repeat")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="an event source it is for; repeat; without: any")
+    ] = None,
+    customer: Annotated[
+        list[str] | None, typer.Option(help="a customer it is for; repeat; without: any")
+    ] = None,
+    event_type: Annotated[
+        list[str] | None, typer.Option(help="an event type it may send; repeat; without: any")
     ] = None,
     expires: Annotated[str | None, typer.Option(help="when it expires; without: never")] = None,
     events_per_second: Annotated[
@@ -44,9 +47,10 @@ def keys_create(
         _ROLE,
         lambda session: create_key(
             session,
-            source=source,
-            customers=customer or (),
             scopes=scope or (SEND_EVENTS,),
+            sources=source or (),
+            customers=customer or (),
+            event_types=event_type or (),
             expires_at=expires_at,
             events_per_second=events_per_second,
             actor=login_name(),

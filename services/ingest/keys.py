@@ -19,15 +19,21 @@ _FASTEST = 1_000_000_000
 async def create_key(
     session: AsyncSession,
     *,
-    source: str | None,
-    customers: Sequence[str] = (),
     scopes: Sequence[str] = (SEND_EVENTS,),
+    sources: Sequence[str] = (),
+    customers: Sequence[str] = (),
+    event_types: Sequence[str] = (),
     expires_at: datetime | None = None,
     events_per_second: int | None = None,
     actor: str,
     now: datetime,
 ) -> tuple[ApiKey, str]:
-    """Make a key; gives it and its secret, which cannot be had again."""
+    """Make a key; gives it and its secret, which cannot be had again.
+
+    Of what no sources, customers or event types are named it may send any.
+    """
+    if "" in (*sources, *customers, *event_types):
+        raise InvalidInputError("a source, customer or event type is named by an empty text")
     if unknown := sorted(set(scopes) - set(SCOPES)):
         raise InvalidInputError(f"there is no scope {unknown[0]!r}; use one of {', '.join(SCOPES)}")
     if not scopes:
@@ -40,9 +46,10 @@ async def create_key(
     key = ApiKey(
         id=f"key_{uuid.uuid4().hex[:12]}",
         secret_sha256=secret_hash(secret),
-        source=source,
-        customers=list(customers),
         scopes=list(scopes),
+        sources=list(sources),
+        customers=list(customers),
+        event_types=list(event_types),
         created_at=now,
         expires_at=expires_at,
         events_per_second=events_per_second,
@@ -85,9 +92,10 @@ def describe_key(key: ApiKey) -> dict[str, object]:
     """Give all of a key that may be shown: never its hash."""
     return {
         "id": key.id,
-        "source": key.source,
-        "customers": key.customers,
         "scopes": key.scopes,
+        "sources": key.sources,
+        "customers": key.customers,
+        "event_types": key.event_types,
         "events_per_second": key.events_per_second,
         "created_at": key.created_at.isoformat(),
         "expires_at": key.expires_at and key.expires_at.isoformat(),

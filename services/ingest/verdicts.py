@@ -121,13 +121,17 @@ def decide(
 
 
 def _check_allowed(event: Event, key: Key) -> None:
-    if key.source is not None and event.source != key.source:
+    if key.sources and event.source not in key.sources:
         raise InvalidEventError(
             "source_not_allowed", f"API key {key.id} may not send for this source", "/source"
         )
     if key.customers and event.subject not in key.customers:
         raise InvalidEventError(
             "customer_not_allowed", f"API key {key.id} may not send for this customer", "/subject"
+        )
+    if key.event_types and event.type not in key.event_types:
+        raise InvalidEventError(
+            "type_not_allowed", f"API key {key.id} may not send events of this type", "/type"
         )
 
 

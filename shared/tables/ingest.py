@@ -12,9 +12,10 @@ class ApiKey(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     secret_sha256: bytes = Field(unique=True)
-    source: str | None = None
-    customers: Texts
     scopes: Texts
+    sources: Texts
+    customers: Texts
+    event_types: Texts
     created_at: Moment
     expires_at: OptionalMoment = None
     revoked_at: OptionalMoment = None

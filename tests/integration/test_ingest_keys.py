@@ -75,15 +75,15 @@ async def test_a_key_without_the_scope_is_refused(world: World) -> None:
     assert await _status(world, world.finance_key) == 403
 
 
-async def test_a_key_sends_only_for_its_source_and_customers(world: World) -> None:
+async def test_a_key_sends_only_for_its_sources_and_customers(world: World) -> None:
     await asyncio.sleep(0.3)
-    _, key = await world.create_key(source="agents/a", customers=["acme", "ada"])
+    _, key = await world.create_key(sources=["agents/a", "agents/c"], customers=["acme", "ada"])
     when = world.period.start
     events = [
         execution("acme", "k1", time=when, source="agents/a"),
         execution("acme", "k2", time=when, source="agents/b"),
         execution("other", "k3", time=when, source="agents/a"),
-        execution("ada", "k4", time=when, source="agents/a"),
+        execution("ada", "k4", time=when, source="agents/c"),
     ]
     results = (await world.send(events, key=key))["results"]
     assert [(r["code"], r["pointer"]) for r in results] == [

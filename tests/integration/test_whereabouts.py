@@ -246,8 +246,8 @@ async def test_a_key_sees_its_own_source_and_customers_only(asker: Asker) -> Non
     sees: dict[str, dict[str, Any]] = {
         "all": {},
         "its customer": {"customers": ["mine"]},
-        "its source": {"source": SOURCE, "scopes": [SEND_EVENTS]},
-        "finance": {"source": "another", "customers": ["other"], "scopes": [FINANCE]},
+        "its source": {"sources": [SOURCE], "scopes": [SEND_EVENTS]},
+        "finance": {"sources": ["another"], "customers": ["other"], "scopes": [FINANCE]},
     }
     for terms in sees.values():
         key = await asker.new_key(**terms)
@@ -257,7 +257,7 @@ async def test_a_key_sees_its_own_source_and_customers_only(asker: Asker) -> Non
     blank = await asker.event("mine-1", key=others)
     assert blank == {**await asker.event("never-sent", key=others), "id": "mine-1"}
     assert (await asker.event("mine-2", key=others))["state"] == "unknown"
-    another = await asker.new_key(source="another", scopes=[READ_EVENTS, SEND_EVENTS])
+    another = await asker.new_key(sources=["another"], scopes=[READ_EVENTS, SEND_EVENTS])
     answer = await asker.get(f"/v1/events/{quote(SOURCE, safe='')}/mine-1", another)
     assert (answer.status_code, answer.json()["type"]) == (403, "urn:tallybook:problem:forbidden")
     assert (await asker.get("/v1/events/a/b", "tbk_wrong")).status_code == 401
@@ -330,7 +330,7 @@ async def test_what_arrived_and_where_a_source_fell_silent(world: World) -> None
     assert found["quiet"].is_silent(now) is True
     assert (found["rare"].month, found["rare"].is_silent(now)) == (2, None)
     assert (found["gone"].month, found["gone"].last) == (0, None)
-    assert (await _read(world, now, source="rare")).keys() == {"rare"}
+    assert (await _read(world, now, sources=frozenset({"rare"}))).keys() == {"rare"}
     assert await _read(world, now, customers=frozenset({"other"})) == {}
     of_customer = await _read(world, now, customers=frozenset({"acme"}))
     assert of_customer.keys() == {"steady", "quiet", "rare"}
@@ -413,7 +413,7 @@ async def test_sources_are_read_anew_only_after_a_while(world: World) -> None:
     async def names(after: float, customers: frozenset[str]) -> tuple[datetime, list[str]]:
         async with world.sessions("tallybook_ingest") as session:
             moment = now + timedelta(seconds=after)
-            as_of, found = await remembered.get(session, moment, None, customers)
+            as_of, found = await remembered.get(session, moment, frozenset(), customers)
         return as_of, [one.name for one in found]
 
     assert await names(0, every) == (now, [])
@@ -443,7 +443,7 @@ async def test_sources_over_http_and_by_command(asker: Asker) -> None:
     assert one["dead_letters"] == {"invalid_data": 1}
     assert (one["silent"], one["longest_usual_silence_seconds"]) == (None, None)
     assert document["unnamed"]["dead_letters"] == {"invalid_json": 1}
-    key = await asker.new_key(source="agents/none")
+    key = await asker.new_key(sources=["agents/none"])
     assert (await asker.get("/v1/sources", key)).json()["sources"] == []
     listed = command(world, "sources", "--json")
     assert (listed.returncode, listed.stderr) == (0, "")

@@ -23,12 +23,12 @@ def test_a_hash_tells_secrets_apart_and_does_not_tell_them() -> None:
 
 
 def test_a_key_is_in_force_until_it_expires() -> None:
-    key = Key("key_1", None, frozenset(), frozenset({SEND_EVENTS}), NOW)
+    key = Key("key_1", frozenset({SEND_EVENTS}), expires_at=NOW)
     assert key.in_force(NOW - timedelta(microseconds=1))
     assert not key.in_force(NOW)
     assert not key.in_force(NOW + timedelta(days=1))
 
 
 def test_a_key_without_an_end_stays_in_force() -> None:
-    key = Key("key_1", None, frozenset(), frozenset({SEND_EVENTS}), None)
+    key = Key("key_1", frozenset({SEND_EVENTS}))
     assert key.in_force(NOW + timedelta(days=36_500))

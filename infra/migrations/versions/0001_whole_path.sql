@@ -22,9 +22,10 @@ CREATE DOMAIN billing_period AS text CHECK (VALUE ~ '^[0-9]{4}-(0[1-9]|1[0-2])$'
 CREATE TABLE api_keys (
     id text PRIMARY KEY,
     secret_sha256 bytea NOT NULL UNIQUE,
-    source text,
-    customers text[] NOT NULL DEFAULT '{}',
     scopes text[] NOT NULL,
+    sources text[] NOT NULL DEFAULT '{}',
+    customers text[] NOT NULL DEFAULT '{}',
+    event_types text[] NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL,
     expires_at timestamptz,
     revoked_at timestamptz,
@@ -32,8 +33,9 @@ CREATE TABLE api_keys (
     last_used_at timestamptz
 );
 COMMENT ON COLUMN api_keys.secret_sha256 IS 'the key itself is shown once and kept nowhere';
-COMMENT ON COLUMN api_keys.source IS 'the only event source the key may send for; null: any';
-COMMENT ON COLUMN api_keys.customers IS 'the only customers it may send for; empty: any';
+COMMENT ON COLUMN api_keys.sources IS 'the only event sources the key is for; empty: any';
+COMMENT ON COLUMN api_keys.customers IS 'the only customers it is for; empty: any';
+COMMENT ON COLUMN api_keys.event_types IS 'the only event types it may send; empty: any';
 COMMENT ON COLUMN api_keys.last_used_at IS 'right to within a few seconds';
 COMMENT ON COLUMN api_keys.events_per_second IS 'most events a second, to one ingest process; null: as set for all keys';
 

@@ -11,7 +11,7 @@ from services.ingest.whereabouts.sources import Source
 
 _MOST = 100
 
-_Asked = tuple[str | None, frozenset[str]]
+_Asked = tuple[frozenset[str], frozenset[str]]
 _Read = tuple[datetime, Sequence[Source]]
 
 
@@ -24,15 +24,19 @@ class RememberedSources:
         self._reading = asyncio.Lock()
 
     async def get(
-        self, session: AsyncSession, now: datetime, source: str | None, customers: frozenset[str]
+        self,
+        session: AsyncSession,
+        now: datetime,
+        sources: frozenset[str],
+        customers: frozenset[str],
     ) -> _Read:
         """Give the sources that a key may see, and when they were read."""
-        asked = (source, customers)
+        asked = (sources, customers)
         async with self._reading:
             known = self._read.get(asked)
             if known is not None and now - known[0] < self._age:
                 return known
-            found = await read_sources(session, now, source=source, customers=customers)
+            found = await read_sources(session, now, sources=sources, customers=customers)
             if len(self._read) >= _MOST:
                 self._read.clear()
             self._read[asked] = now, found

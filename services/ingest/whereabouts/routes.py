@@ -1,6 +1,6 @@
 """The HTTP interface of what became of events; it takes keys that may read or send events.
 
-A key for one source, or for some customers, is told of these only; a key of finance of all.
+A key for some sources, or for some customers, is told of these only; a key of finance of all.
 """
 
 from collections.abc import AsyncIterator
@@ -55,9 +55,11 @@ async def open_session(request: Request) -> AsyncIterator[AsyncSession]:
 Session = Annotated[AsyncSession, Depends(open_session)]
 
 
-def _limits(key: Key) -> tuple[str | None, frozenset[str]]:
-    """Give the one source and the customers that a key may see; None and empty mean any."""
-    return (None, frozenset()) if FINANCE in key.scopes else (key.source, key.customers)
+def _limits(key: Key) -> tuple[frozenset[str], frozenset[str]]:
+    """Give the sources and the customers that a key may see; none named means any."""
+    if FINANCE in key.scopes:
+        return frozenset(), frozenset()
+    return key.sources, key.customers
 
 
 @router.get("/events/{source:path}/{id:path}")
@@ -71,8 +73,8 @@ async def show_event(
     """Tell where an event is, down to its line items and invoice."""
     raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
     name = event_of_path(raw_path)
-    only_source, customers = _limits(key)
-    if only_source not in (None, name[0]):
+    sources, customers = _limits(key)
+    if sources and name[0] not in sources:
         raise ForbiddenError(f"API key {key.id} may not read events of this source")
     found = await find_event(session, *name, topic=request.app.state.settings.usage_topic)
     return event_document(found.seen_by(customers))

@@ -21,8 +21,9 @@ _FEWEST_GAPS = 10
 _MOST_GAPS = 100
 _MOST_SOURCES = 1_000
 
+_OF_SOURCES = "(cardinality(CAST(:sources AS text[])) = 0 OR source = ANY(:sources))"
 _SEEN = (
-    "(CAST(:source AS text) IS NULL OR source = :source)"
+    f"{_OF_SOURCES}"
     " AND (cardinality(CAST(:customers AS text[])) = 0 OR customer_id = ANY(:customers))"
 )
 _COUNTS = text(
@@ -33,10 +34,9 @@ _COUNTS = text(
 )
 _NAMES = text(
     "WITH RECURSIVE names AS ("
-    " (SELECT source FROM events WHERE CAST(:source AS text) IS NULL OR source = :source"
-    "  ORDER BY source LIMIT 1)"
+    f" (SELECT source FROM events WHERE {_OF_SOURCES} ORDER BY source LIMIT 1)"
     " UNION ALL SELECT (SELECT e.source FROM events e WHERE e.source > names.source"
-    "  AND (CAST(:source AS text) IS NULL OR e.source = :source) ORDER BY e.source LIMIT 1)"
+    f"  AND {_OF_SOURCES} ORDER BY e.source LIMIT 1)"
     " FROM names WHERE names.source IS NOT NULL)"
     f" SELECT source FROM names WHERE source IS NOT NULL LIMIT {_MOST_SOURCES}"
 )
@@ -61,12 +61,12 @@ _CONFLICTS = text(
 )
 _LETTERS = text(
     "SELECT coalesce(source, '') AS source, code, count(*) AS records FROM dead_letters"
-    " WHERE received_at >= :month AND (CAST(:source AS text) IS NULL OR source = :source)"
+    f" WHERE received_at >= :month AND {_OF_SOURCES}"
     " GROUP BY 1, 2 ORDER BY 1, 2"
 )
 _REJECTIONS = text(
     "SELECT source, code, sum(events)::bigint AS events FROM rejections"
-    " WHERE hour >= :month AND (CAST(:source AS text) IS NULL OR source = :source)"
+    f" WHERE hour >= :month AND {_OF_SOURCES}"
     " GROUP BY 1, 2 ORDER BY 1, 2"
 )
 
@@ -75,10 +75,10 @@ async def read_sources(
     session: AsyncSession,
     now: datetime,
     *,
-    source: str | None = None,
+    sources: frozenset[str] = frozenset(),
     customers: frozenset[str] = frozenset(),
 ) -> list[Source]:
-    """Read every source by name, or one; with customers, only what is about them.
+    """Read every source by name, or some; with customers, only what is about them.
 
     What has no source that could be read is under the empty name. At most 1,000 sources.
     """
@@ -89,7 +89,7 @@ async def read_sources(
         return found.setdefault(name, Source(name))
 
     asked = {
-        "source": source,
+        "sources": sorted(sources),
         "customers": sorted(customers),
         "hour": now - _HOUR,
         "day": now - _DAY,

@@ -159,9 +159,7 @@ class World:
         """Make an API key; gives its id and its secret."""
         async with self.sessions("tallybook_ingest") as session:
             now = datetime.now(UTC)
-            key, secret = await create_key(
-                session, **{"source": None, "actor": ACTOR, "now": now, **terms}
-            )
+            key, secret = await create_key(session, **{"actor": ACTOR, "now": now, **terms})
             return key.id, secret
 
     async def create_topic(self) -> None:

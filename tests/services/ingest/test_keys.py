@@ -12,9 +12,10 @@ def test_neither_a_secret_nor_its_hash_is_shown() -> None:
     key = ApiKey(
         id="key_1",
         secret_sha256=secret_hash(secret),
-        source="agents",
-        customers=["ann"],
         scopes=[SEND_EVENTS],
+        sources=["agents"],
+        customers=["ann"],
+        event_types=[],
         created_at=NOW,
         expires_at=None,
     )

@@ -12,7 +12,7 @@ from shared.keys import SEND_EVENTS, Key
 
 
 def key(name: str = "key_1", rate: int | None = None) -> Key:
-    return Key(name, None, frozenset(), frozenset({SEND_EVENTS}), None, rate)
+    return Key(name, frozenset({SEND_EVENTS}), events_per_second=rate)
 
 
 RATES = st.integers(1, 10_000)

@@ -28,7 +28,12 @@ EVENT_CODES = {*listed("Codes of a rejected event"), None}
 REQUEST_CODES = set(listed("Codes of a refused request"))
 LIMITS = RequestLimits(max_bytes=100_000, max_events=20)
 TIMES = TimeLimits(90, 300)
-KEY = Key("key_1", "agents", frozenset({"customer-1"}), frozenset({SEND_EVENTS}), None)
+KEY = Key(
+    "key_1",
+    frozenset({SEND_EVENTS}),
+    sources=frozenset({"agents"}),
+    customers=frozenset({"customer-1"}),
+)
 METERS = shipped_meters()
 
 NIGHTLY = 250_000

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from services.ingest.verdicts import Decision, decide
 from shared.events import TimeLimits
+from shared.executions import EXECUTION_FINISHED
 from shared.keys import SEND_EVENTS, Key
 from tests.shared.factories import NOW, event_bytes, execution_data
 
 LIMITS = TimeLimits(max_age_days=90, max_skew_seconds=300)
-ANY = Key("key_any", None, frozenset(), frozenset({SEND_EVENTS}), None)
+ANY = Key("key_any", frozenset({SEND_EVENTS}))
 SECRET = "sk-" + "ant-api03-" + "Ab3_-" * 18
 GOOD = event_bytes(id="good")
 
@@ -152,26 +153,45 @@ def test_the_same_id_from_two_sources_is_two_events() -> None:
 
 
 class TestKeys:
-    key = Key("key_1", "agents", frozenset({"ann", "bob"}), frozenset({SEND_EVENTS}), None)
+    key = Key(
+        "key_1",
+        frozenset({SEND_EVENTS}),
+        sources=frozenset({"agents", "robots"}),
+        customers=frozenset({"ann", "bob"}),
+        event_types=frozenset({EXECUTION_FINISHED, "com.example.other"}),
+    )
 
     @pytest.mark.parametrize(
         ("source", "customer", "code", "pointer"),
         [
             ("agents", "ann", None, None),
-            ("agents", "bob", None, None),
+            ("robots", "bob", None, None),
             ("others", "ann", "source_not_allowed", "/source"),
             ("agents", "cid", "customer_not_allowed", "/subject"),
             ("agents", "Ann", "customer_not_allowed", "/subject"),
             ("others", "cid", "source_not_allowed", "/source"),
         ],
     )
-    def test_a_key_may_be_for_one_source_and_some_customers(
+    def test_a_key_may_be_for_some_sources_and_customers(
         self, source: str, customer: str, code: str | None, pointer: str | None
     ) -> None:
         decision = decided(event_bytes(source=source, subject=customer), key=self.key)
         (result,) = decision.results
         assert (result.code, result.pointer) == (code, pointer)
         assert len(decision.records) == (code is None)
+
+    def test_a_key_may_be_for_some_event_types(self) -> None:
+        raws = [
+            event_bytes(id="1", subject="ann"),
+            event_bytes({"a": 1}, id="2", subject="ann", type="com.example.other"),
+            event_bytes({"a": 1}, id="3", subject="ann", type="com.example.OTHER"),
+        ]
+        decision = decided(*raws, key=self.key)
+        assert [(one.code, one.pointer) for one in decision.results] == [
+            (None, None),
+            (None, None),
+            ("type_not_allowed", "/type"),
+        ]
 
     def test_a_key_without_limits_is_for_all(self) -> None:
         raws = [event_bytes(id=str(n), source=f"s{n}", subject=f"c{n}") for n in range(3)]
