@@ -60,7 +60,9 @@ class Settings(BaseSettings):
         default=10_000, ge=1, description="most events in one request to ingest"
     )
     max_pending_events: int = Field(
-        default=200_000, ge=1, description="most events that ingest holds for Kafka's ack"
+        default=400_000,
+        ge=1,
+        description="most events that ingest holds for Kafka's ack, each key's at most half",
     )
     key_events_per_second: int | None = Field(
         default=None,

@@ -84,7 +84,7 @@ class EventsRoute:
         paced = self._pacing.take(key, len(events), time.monotonic())
         decision = decide(events, key, self._time_limits, now, glance)
         if decision.records:
-            await self.log.write(decision.records)
+            await self.log.write(decision.records, key.id)
         self._count(decision)
         return decision, paced
 

@@ -8,7 +8,7 @@ acks=all, so a retry inside it writes nothing twice.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from aiokafka import AIOKafkaProducer
@@ -17,6 +17,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge
 
+from services.ingest.waiting import WaitingEvents
 from shared.errors import UnavailableError
 from shared.events import STRUCTURED
 from shared.settings import Settings
@@ -71,7 +72,7 @@ class LogWriter:
         self._producer: AIOKafkaProducer | None = None
         self._queues: list[asyncio.Queue[_Write]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._pending = 0
+        self._waiting = WaitingEvents(settings.max_pending_events)
         self._partition_of: dict[str, tuple[bytes, int]] = {}
         self._failing_since: float | None = None
 
@@ -122,29 +123,25 @@ class LogWriter:
             await self._producer.stop()
             self._producer = None
 
-    async def write(self, records: Iterable[tuple[str, bytes]]) -> None:
-        """Write (customer, event) records and return once Kafka holds all of them.
+    async def write(self, records: Sequence[tuple[str, bytes]], key_id: str) -> None:
+        """Write a key's (customer, event) records and return once Kafka holds all of them.
 
-        Raises `LogUnavailableError` when Kafka is away, takes too long, or too much waits
-        already. Some of the records may then be on the log nevertheless; sending them again
-        does no harm, as the rater takes each (source, id) once.
+        Raises `TooManyWaitingError` when too much waits already, and `LogUnavailableError`
+        when Kafka is away or takes too long. Some of the records may then be on the log
+        nevertheless; sending them again does no harm, as the rater takes each (source, id) once.
         """
         if self._producer is None:
             raise LogUnavailableError("Kafka is not reached yet; send the request again")
         loop = asyncio.get_running_loop()
         writes: dict[int, _Write] = {}
-        count = 0
         for customer, event in records:
             key, partition = self._partition_of.get(customer) or self._place(customer)
             write = writes.get(partition)
             if write is None:
                 write = writes[partition] = _Write(loop.create_future())
             write.records.append((key, event))
-            count += 1
-        if self._pending + count > self._settings.max_pending_events:
-            raise LogUnavailableError("too many events wait for Kafka; send the request again")
-        self._pending += count
-        PENDING.set(self._pending)
+        self._waiting.enter(key_id, len(records))
+        PENDING.set(self._waiting.total)
         for partition, write in writes.items():
             self._queues[partition].put_nowait(write)
         try:
@@ -152,8 +149,8 @@ class LogWriter:
         finally:
             for write in writes.values():
                 write.abandon()
-            self._pending -= count
-            PENDING.set(self._pending)
+            self._waiting.leave(key_id, len(records))
+            PENDING.set(self._waiting.total)
 
     async def _all_done(self, writes: Iterable[_Write], loop: asyncio.AbstractEventLoop) -> None:
         deadline = loop.time() + self._settings.kafka_ack_seconds

@@ -131,20 +131,35 @@ async def test_what_waits_for_kafka_is_bounded(own_world: World, own_kafka: OwnK
     world = own_world
     await own_kafka.start()
     await world.create_topic()
-    await world.start("ingest", kafka_ack_seconds=ACK_SECONDS, max_pending_events=250)
+    _, calm = await world.create_key()
+    await world.start("ingest", kafka_ack_seconds=ACK_SECONDS, max_pending_events=500)
     events = executions("ada", 1000, period=world.period)
+    await world.send(events[:1], key=calm)
     await world.send(events[:1])
     own_kafka.freeze()
+    refused = asyncio.Event()
+
+    async def send(part: list[Event]) -> httpx.Response:
+        response = await _post(world, part)
+        refused.set()
+        return response
+
+    async def send_calmly() -> httpx.Response:
+        await refused.wait()
+        return await world.post(msgspec.json.encode(events[:100]), key=calm)
+
     try:
-        responses = await asyncio.gather(
-            *(_post(world, events[first : first + 100]) for first in range(0, 1000, 100))
+        *responses, calms = await asyncio.gather(
+            *(send(events[first : first + 100]) for first in range(0, 1000, 100)), send_calmly()
         )
     finally:
         own_kafka.thaw()
     for response in responses:
         _assert_unavailable(response)
-    too_many = [r for r in responses if "too many events wait" in r.json()["detail"]]
+    too_many = [r for r in responses if "of this API key wait" in r.json()["detail"]]
     assert len(too_many) == 8
+    _assert_unavailable(calms)
+    assert "did not acknowledge" in calms.json()["detail"], "the other key had room"
     await _accepted_at_last(world, events[:100])
 
 
