@@ -5,6 +5,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from shared.errors import UnavailableError
+from shared.kafka_access import kafka_client
 from shared.settings import Settings
 
 _RETENTION_MS = 90 * 24 * 3600 * 1000
@@ -16,8 +17,9 @@ class KafkaUnavailableError(UnavailableError):
     def __init__(self, servers: str, reason: Exception) -> None:
         self.servers = servers
         super().__init__(
-            f"Kafka does not answer at {servers} ({type(reason).__name__}); is it up, and is"
-            " TALLYBOOK_KAFKA_BOOTSTRAP_SERVERS right?"
+            f"Kafka does not answer at {servers} ({type(reason).__name__}); is it up, and are"
+            " TALLYBOOK_KAFKA_BOOTSTRAP_SERVERS and TALLYBOOK_KAFKA_SECURITY_PROTOCOL right, and"
+            " user and password where it asks for them?"
         )
 
 
@@ -27,7 +29,7 @@ async def create_topic(settings: Settings) -> bool:
     Records are kept by the time the log received them, never by an event's own time.
     """
     servers = settings.kafka_bootstrap_servers
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    admin = AIOKafkaAdminClient(**kafka_client(settings))
     try:
         await admin.start()
     except KafkaError as error:
@@ -69,7 +71,7 @@ async def first_offsets(settings: Settings) -> dict[int, int]:
 
 async def _offset_range(settings: Settings) -> tuple[dict[int, int], dict[int, int]]:
     servers = settings.kafka_bootstrap_servers
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kafka_client(settings), enable_auto_commit=False)
     try:
         await consumer.start()
         await consumer._client.force_metadata_update()

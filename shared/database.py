@@ -48,16 +48,20 @@ async def open_pool(settings: Settings, role: Role, *, size: int = 8) -> Pool:
 
 def open_engine(settings: Settings, role: Role | None = None) -> AsyncEngine:
     """Open an SQLAlchemy engine; without a role it works as the login itself (migrations)."""
-    url = settings.postgres().replace("postgresql://", "postgresql+asyncpg://", 1)
     server_settings = {"timezone": "UTC", "application_name": role or "tallybook"}
     if role is not None:
         server_settings["role"] = role
+
+    # The address goes to asyncpg as it is: SQLAlchemy knows no `sslmode` and the like.
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(settings.postgres(), server_settings=server_settings)
+
     return create_async_engine(
-        url,
+        "postgresql+asyncpg://",
+        async_creator=connect,
         pool_size=10,
         max_overflow=40,
         pool_pre_ping=True,
-        connect_args={"server_settings": server_settings},
     )
 
 

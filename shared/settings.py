@@ -1,6 +1,8 @@
 """The settings of every service and command, read from the environment or a `.env` file."""
 
 import os
+from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PostgresDsn, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +26,23 @@ class Settings(BaseSettings):
     )
     kafka_bootstrap_servers: str = Field(
         default="127.0.0.1:9092", description="Kafka brokers, host:port, separated by commas"
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="how Kafka is spoken to, by Kafka's own names"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="how the password is proved, where SASL is used"
+    )
+    kafka_username: str | None = Field(default=None, description="user at Kafka, with SASL")
+    kafka_password: SecretStr | None = Field(default=None, description="that user's password")
+    kafka_ca_file: Path | None = Field(
+        default=None, description="PEM file of whom to trust as Kafka; unset: as the system does"
+    )
+    kafka_cert_file: Path | None = Field(
+        default=None, description="PEM file of the client's certificate, where Kafka asks for one"
+    )
+    kafka_key_file: Path | None = Field(
+        default=None, description="PEM file of its private key; unset: it is in the same file"
     )
     usage_topic: str = Field(default="usage.events", description="topic of the usage events")
     usage_partitions: int = Field(
@@ -50,6 +69,14 @@ class Settings(BaseSettings):
         default=None, description="API key with which the demo asks the rater and the invoicer"
     )
     host: str = Field(default="127.0.0.1", description="address on which a service listens")
+    tls_cert_file: Path | None = Field(
+        default=None,
+        description="PEM file of the services' certificate and chain: they then speak HTTPS only,"
+        " TLS 1.3",
+    )
+    tls_key_file: Path | None = Field(
+        default=None, description="PEM file of its private key; unset: it is in the same file"
+    )
     ingest_port: int = Field(default=8401, description="port of ingest")
     rater_port: int = Field(default=8402, description="port of the rater")
     invoicer_port: int = Field(default=8403, description="port of the invoicer")

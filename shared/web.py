@@ -7,6 +7,7 @@ every other path goes to a FastAPI app, which carries the documented interface.
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -25,9 +26,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.database import TRANSIENT
-from shared.errors import TallybookError
+from shared.errors import TallybookError, WrongUseError
 from shared.openapi_page import openapi_page
 from shared.problems import MEDIA_TYPE, problem, problem_of
+from shared.settings import Settings
 
 Readiness = Callable[[], Awaitable[Sequence[str]]]
 """Names what a service still waits for; nothing means ready."""
@@ -137,12 +139,18 @@ UtcMoment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """A moment in a request, RFC 3339 with its offset; in UTC once it is read."""
 
 
-async def serve(app: ASGIApp, *, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way."""
+async def serve(app: ASGIApp, settings: Settings, *, port: int) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is under way.
+
+    With a certificate in the settings it is HTTPS, TLS 1.3 and nothing older; raises
+    `WrongUseError` where that cannot be used.
+    """
     config = uvicorn.Config(
         app,
-        host=host,
+        host=settings.host,
         port=port,
+        ssl_certfile=settings.tls_cert_file,
+        ssl_keyfile=settings.tls_key_file,
         http="httptools",
         ws="none",
         access_log=False,
@@ -151,6 +159,15 @@ async def serve(app: ASGIApp, *, host: str, port: int) -> None:
         server_header=False,
         date_header=False,
     )
+    try:
+        config.load()
+    except OSError as error:  # TLS errors are such too
+        raise WrongUseError(
+            f"TALLYBOOK_TLS_CERT_FILE, {settings.tls_cert_file}, and TALLYBOOK_TLS_KEY_FILE,"
+            f" {settings.tls_key_file}, cannot be used: {error.strerror or error}"
+        ) from None
+    if config.ssl is not None:
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
     await uvicorn.Server(config).serve()
 
 

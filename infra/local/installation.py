@@ -21,6 +21,7 @@ from shared.api_keys import secret_hash
 from shared.audit import login_name
 from shared.broker import create_topic
 from shared.database import open_engine
+from shared.errors import WrongUseError
 from shared.keys import FINANCE, READ_EVENTS, SEND_EVENTS
 from shared.settings import SANDBOX_STRIPE_KEY, Settings
 from shared.tables.ingest import ApiKey
@@ -136,12 +137,18 @@ class Installation:
         """Lay this installation's addresses over what the environment says."""
         urls, ports = self.stack.urls, self.stack.ports
         given = Settings()
+        if given.tls_cert_file is not None:
+            raise WrongUseError(
+                "the embedded stack speaks plain HTTP on the loopback address; unset"
+                " TALLYBOOK_TLS_CERT_FILE, or run the services by themselves"
+            )
         real_stripe = given.stripe_api_key.get_secret_value() != SANDBOX_STRIPE_KEY
         where = {f"{name}_url": f"http://127.0.0.1:{ports[name]}" for name in SERVICES}
         return given.model_copy(
             update={
                 "database_url": SecretStr(urls.database_url),
                 "kafka_bootstrap_servers": urls.kafka,
+                "kafka_security_protocol": "PLAINTEXT",
                 "stripe_api_base": given.stripe_api_base if real_stripe else urls.stripe_url,
                 "host": "127.0.0.1",
                 "rater_instance": given.rater_instance or "rater-1",

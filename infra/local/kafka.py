@@ -4,7 +4,7 @@ import asyncio
 import base64
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -36,13 +36,20 @@ async def prepare(
     port: int,
     controller_port: int,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    properties: Mapping[str, str] | None = None,
+    format_options: Sequence[str] = (),
 ) -> tuple[Program, str]:
     """Prepare a data directory, made on first use, and say how to run Kafka on it.
 
     Gives the program and the broker's address. Fetches Kafka's jars if they are missing.
+    `properties` stand in the place of the broker's own, and `format_options` are given to the
+    tool that makes its directory.
     """
     jars = await asyncio.to_thread(kafka_class_path, on_progress)
-    command = await asyncio.to_thread(_command, directory, port, controller_port, jars)
+    written = {**_properties(directory / "kafka" / "data", port, controller_port)}
+    written |= properties or {}
+    command = await asyncio.to_thread(_command, directory, written, format_options, jars)
     address = f"127.0.0.1:{port}"
     return Program("kafka", command, lambda: _is_ready(port, address), {}), address
 
@@ -62,11 +69,17 @@ async def _is_ready(port: int, address: str) -> bool:
     return True
 
 
-def _command(directory: Path, port: int, controller_port: int, jars: list[Path]) -> list[str]:
+def _command(
+    directory: Path,
+    written: Mapping[str, str],
+    format_options: Sequence[str],
+    jars: list[Path],
+) -> list[str]:
     home = directory / "kafka"
     home.mkdir(exist_ok=True)
     properties = home / "server.properties"
-    properties.write_text(_properties(home / "data", port, controller_port), encoding="utf-8")
+    lines = "".join(f"{name}={value}\n" for name, value in written.items())
+    properties.write_text(lines, encoding="utf-8")
     log_settings = home / "log4j2.yaml"
     log_settings.write_text(_LOG_SETTINGS, encoding="utf-8")
     java = [
@@ -76,14 +89,14 @@ def _command(directory: Path, port: int, controller_port: int, jars: list[Path])
         ":".join(str(jar) for jar in jars),
     ]
     if not (home / "data" / "meta.properties").exists():
-        _format([*java, "kafka.tools.StorageTool"], properties)
+        _format([*java, "kafka.tools.StorageTool"], properties, format_options)
     return [java[0], *_JVM, *java[1:], "kafka.Kafka", str(properties)]
 
 
-def _format(tool: list[str], properties: Path) -> None:
+def _format(tool: list[str], properties: Path, options: Sequence[str]) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     done = subprocess.run(
-        [*tool, "format", f"--cluster-id={cluster}", "--config", str(properties)],
+        [*tool, "format", f"--cluster-id={cluster}", "--config", str(properties), *options],
         capture_output=True,
         text=True,
         check=False,
@@ -93,8 +106,8 @@ def _format(tool: list[str], properties: Path) -> None:
         raise StackError(f"Kafka's storage could not be made: {done.stderr.strip()[-500:]}")
 
 
-def _properties(data: Path, port: int, controller_port: int) -> str:
-    settings = {
+def _properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
+    return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
@@ -117,4 +130,3 @@ def _properties(data: Path, port: int, controller_port: int) -> str:
         "num.io.threads": "4",
         "log.cleaner.enable": "false",
     }
-    return "".join(f"{name}={value}\n" for name, value in settings.items())

@@ -23,6 +23,7 @@ from shared.api_keys import KeyRing
 from shared.database import open_engine
 from shared.errors import TallybookError
 from shared.events import TimeLimits, glance_through
+from shared.kafka_access import kafka_security, kafka_servers
 from shared.keys import SEND_EVENTS
 from shared.problems import MEDIA_TYPE, problem, problem_of
 from shared.settings import Settings
@@ -135,7 +136,7 @@ class LogBroker(KafkaBroker):
     """The broker of ingest's app; `LogWriter` has its connection, for batches of its own."""
 
     def __init__(self, log: LogWriter, settings: Settings) -> None:
-        super().__init__(settings.kafka_bootstrap_servers.split(","), logger=None)
+        super().__init__(kafka_servers(settings), security=kafka_security(settings), logger=None)
         self._log_writer = log
 
     async def start(self) -> None:
@@ -177,4 +178,4 @@ def make_app(settings: Settings) -> ServiceApp:
 
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
-    await serve(make_app(settings), host=settings.host, port=settings.ingest_port)
+    await serve(make_app(settings), settings, port=settings.ingest_port)

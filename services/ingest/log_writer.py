@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
@@ -20,7 +21,9 @@ from prometheus_client import Counter, Gauge
 from services.ingest.waiting import WaitingEvents
 from shared.errors import UnavailableError
 from shared.events import STRUCTURED
+from shared.kafka_access import kafka_client
 from shared.settings import Settings
+from shared.web import wait_until
 
 _BATCH_BYTES = 512_000
 _HEADERS = [("content-type", STRUCTURED)]
@@ -28,6 +31,8 @@ _MAX_CACHED_KEYS = 100_000
 
 PENDING = Gauge("tallybook_ingest_pending_events", "Events that wait for Kafka's ack")
 WRITTEN = Counter("tallybook_ingest_written_events", "Events that Kafka has acknowledged")
+
+log = structlog.get_logger("tallybook.ingest")
 
 
 class LogUnavailableError(UnavailableError):
@@ -83,15 +88,19 @@ class LogWriter:
 
     async def open(self) -> None:
         """Reach Kafka, waiting as long as it takes, then start to write."""
-        while self._producer is None:
-            try:
-                await self._connect()
-            except KafkaError:
-                await asyncio.sleep(0.5)
+        await wait_until(self._reach, longest=1.0)
+
+    async def _reach(self) -> bool:
+        try:
+            await self._connect()
+        except KafkaError as error:
+            log.warning("waiting for Kafka", error=type(error).__name__)
+            return False
+        return True
 
     async def _connect(self) -> None:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            **kafka_client(self._settings),
             enable_idempotence=True,
             acks="all",
             max_batch_size=_BATCH_BYTES,

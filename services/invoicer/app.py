@@ -11,6 +11,7 @@ from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.under_way import SendingUnderWay
 from shared.api_keys import KeyRing
 from shared.database import open_engine
+from shared.kafka_access import kafka_servers
 from shared.settings import Settings
 from shared.web import ServiceApp, make_api, serve
 
@@ -55,10 +56,10 @@ def make_app(settings: Settings) -> ServiceApp:
         finally:
             await api.state.engine.dispose()
 
-    broker = NoSubscriber(settings.kafka_bootstrap_servers.split(","), logger=None)
+    broker = NoSubscriber(kafka_servers(settings), logger=None)
     return ServiceApp(broker, api=api, lifespan=lifespan)
 
 
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
-    await serve(make_app(settings), host=settings.host, port=settings.invoicer_port)
+    await serve(make_app(settings), settings, port=settings.invoicer_port)

@@ -22,6 +22,7 @@ from shared.api_keys import KeyRing
 from shared.database import TRANSIENT, Pool, open_engine, open_pool
 from shared.duty import Duty
 from shared.events import TimeLimits
+from shared.kafka_access import kafka_security, kafka_servers
 from shared.settings import Settings
 from shared.web import ServiceApp, make_api, running, serve, wait_until
 
@@ -36,7 +37,8 @@ class PatientBroker(KafkaBroker):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(
-            settings.kafka_bootstrap_servers.split(","),
+            kafka_servers(settings),
+            security=kafka_security(settings),
             consumer_only=True,
             apply_types=False,
             logger=None,
@@ -125,4 +127,4 @@ async def main(settings: Settings) -> None:
     # of which there are none, took a tenth of the rater's time.
     gc.freeze()
     gc.set_threshold(1_000_000, 50, 50)
-    await serve(make_app(settings), host=settings.host, port=settings.rater_port)
+    await serve(make_app(settings), settings, port=settings.rater_port)

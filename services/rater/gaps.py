@@ -8,6 +8,7 @@ and a close, which waits for the end of the log, would wait for ever.
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.database import Pool
+from shared.kafka_access import kafka_client
 from shared.settings import Settings
 
 _POLL_MS = 500
@@ -19,7 +20,7 @@ async def end_of_gap(settings: Settings, partition: TopicPartition, first: int) 
     Gives the offset up to which it holds no record, None where there is a record or nothing.
     """
     reader = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        **kafka_client(settings),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",

@@ -19,7 +19,6 @@ from tests.integration.conftest import OpenWorld
 from tests.integration.harness import traffic
 from tests.integration.harness.books import Totals
 from tests.integration.harness.events import encoded, executions
-from tests.integration.harness.processes import ServiceProcess
 from tests.integration.harness.world import World
 
 SMALL: dict[str, Any] = {"rater_batch_records": 50}
@@ -158,7 +157,7 @@ async def test_a_rater_frozen_before_its_transaction_wakes_after_its_successor(
         await world.start("rater", **ONE)
     await _assert_unharmed(world, undisturbed)
     frozen.signal(signal.SIGCONT)
-    await _overtaken(frozen)
+    await frozen.says("another rater was here")
     await _assert_unharmed(world, undisturbed)
 
 
@@ -168,12 +167,6 @@ async def _stands_still(world: World) -> None:
     before = await world.count("events")
     await asyncio.sleep(0.5)
     assert await world.count("events") == before
-
-
-async def _overtaken(rater: ServiceProcess) -> None:
-    async with asyncio.timeout(20):
-        while "another rater was here" not in rater.log_text():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 async def test_the_same_traffic_on_the_log_twice(world: World, undisturbed: Totals) -> None:

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from shared.broker import KafkaUnavailableError
+from shared.kafka_access import kafka_client
 from shared.settings import Settings
 
 
@@ -24,7 +25,7 @@ async def write_again(
     """
     servers = settings.kafka_bootstrap_servers
     producer = AIOKafkaProducer(
-        bootstrap_servers=servers,
+        **kafka_client(settings),
         acks="all",
         enable_idempotence=True,
         max_request_size=2_000_000,

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from shared.broker import end_offsets
+from shared.kafka_access import kafka_client
 from shared.settings import Settings
 
 
@@ -31,7 +32,7 @@ async def produce(
     headers: Sequence[tuple[str, bytes]],
 ) -> list[tuple[int, int]]:
     """Write records to the usage topic; gives partition and offset of each."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, acks="all")
+    producer = AIOKafkaProducer(**kafka_client(settings), acks="all")
     await producer.start()
     try:
         sent = [
@@ -48,7 +49,7 @@ async def produce(
 async def read_all(settings: Settings) -> list[LogRecord]:
     """Read everything that is on the usage topic, by partition and offset."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        **kafka_client(settings),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
@@ -71,7 +72,7 @@ async def read_all(settings: Settings) -> list[LogRecord]:
 
 async def drop_topic(settings: Settings) -> None:
     """Delete the usage topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(**kafka_client(settings))
     await admin.start()
     try:
         await admin.delete_topics([settings.usage_topic])

@@ -5,8 +5,10 @@ It is the embedded one whatever servers the other tests use: a shared Kafka cann
 
 import os
 import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from infra.local import kafka
 from infra.local.supervisor import Supervisor
@@ -23,7 +25,7 @@ class OwnKafka:
         self._controller_port = free_port()
         self.address = f"127.0.0.1:{self._port}"
 
-    async def __aenter__(self) -> "OwnKafka":
+    async def __aenter__(self) -> Self:
         await self._supervisor.__aenter__()
         return self
 
@@ -40,12 +42,26 @@ class OwnKafka:
     async def start(self) -> None:
         """Start it, unless it runs, and wait until it answers."""
         if "kafka" not in self._supervisor.pids:
-            program, _ = await kafka.prepare(self._directory, self._port, self._controller_port)
+            program, _ = await kafka.prepare(
+                self._directory,
+                self._port,
+                self._controller_port,
+                properties=self._properties(),
+                format_options=self._format_options(),
+            )
             await self._supervisor.start(program)
 
     async def stop(self) -> None:
         """Stop it; what it holds is there again after the next start."""
         await self._supervisor.stop("kafka")
+
+    def _properties(self) -> Mapping[str, str]:
+        """Give what of its properties is not as the embedded one's."""
+        return {}
+
+    def _format_options(self) -> Sequence[str]:
+        """Give what its directory is made with, beside the usual."""
+        return ()
 
     def freeze(self) -> None:
         """Let it answer nothing more, its connections open."""

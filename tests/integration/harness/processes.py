@@ -82,6 +82,17 @@ class ServiceProcess:
         """Give all that it wrote."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    async def says(self, text: str, *, seconds: float = 60) -> None:
+        """Wait until its log holds a text."""
+        try:
+            async with asyncio.timeout(seconds):
+                while text not in self.log_text():  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise ProcessEndedError(
+                f"{self.name} has not said {text!r} after {seconds:g} s:\n{self.last_lines()}"
+            ) from None
+
     def last_lines(self) -> str:
         """Give the end of what it wrote."""
         return "\n".join(self.log_text().splitlines()[-_LAST_LINES:])
