@@ -33,11 +33,14 @@ STRUCTURED = b"application/cloudevents+json; charset=UTF-8"
 _NAMES = ("id", "source", "type", "subject")
 _PLAIN_NAMES = (*_NAMES, "traceparent", "tracestate")
 _CORE = {"specversion", *_NAMES, "time", "data", "data_base64", "datacontenttype", "dataschema"}
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # control characters
-    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # what hides, or turns text around
-    "\ufdd0-\ufdef\ufff9-\uffff]"  # no characters at all, in the first plane
+UNPRINTABLE = (
+    r"\u0000-\u001f\u007f-\u009f"  # control characters
+    r"\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # what hides, or turns text around
+    r"\ufdd0-\ufdef\ufff9-\uffff"  # no characters at all, in the first plane
 )
+"""What no attribute may hold, as the inside of a regular expression's set."""
+
+_UNPRINTABLE = re.compile(f"[{UNPRINTABLE}]")
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,64}")
 _MOST_EXTENSIONS = 50
 _MAX_EXTENSION_BYTES = 1_024
@@ -51,7 +54,7 @@ _JSON_TYPE = re.compile(
 )
 _MAX_EVENT_BYTES = 64_000
 _MAX_DEPTH = 16
-_LARGEST_NUMBER = 10**12
+LARGEST_NUMBER = 10**12
 _DECIMAL_PLACES = 12
 _UNPRINTABLE_FOUND = "holds a control character, or another that cannot be seen"
 
@@ -315,9 +318,7 @@ def read_data(event: Event) -> Data:
         raise InvalidEventError("invalid_data", "a number beyond all bounds", "/data") from None
     for value in data.values():
         kind = type(value)
-        if kind is not str and (
-            kind is not int or not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER
-        ):
+        if kind is not str and (kind is not int or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER):
             _check_storable(data, "/data", 0)
             break
     else:
@@ -343,7 +344,7 @@ def _check_storable(value: Any, place: str, depth: int) -> None:
         if "\x00" in value:
             raise InvalidEventError("invalid_data", "holds a NUL character", place)
     elif kind is int or kind is Decimal:
-        if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER or (
+        if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER or (
             kind is Decimal and value.as_tuple().exponent > _DECIMAL_PLACES
         ):
             raise InvalidEventError("invalid_data", "a number beyond 10^12", place)

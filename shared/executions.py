@@ -19,11 +19,9 @@ _Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
 
 
 class Execution(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The data of an execution event. Fields that are not named here are kept as they are.
+    """The data of an execution event. Fields that are not named here are kept as they are."""
 
-    The fields stand in alphabetical order, so that they are written in canonical order.
-    """
-
+    # In alphabetical order, so that they are written in canonical order.
     execution_id: Name
     failure_reason: Annotated[str, msgspec.Meta(max_length=2000)] | UnsetType | None = UNSET
     input_tokens: _Tokens | UnsetType = UNSET

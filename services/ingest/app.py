@@ -11,7 +11,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import Receive, Scope, Send
 
 from services.ingest.decompressing import ENCODINGS
-from services.ingest.description import with_events_route
+from services.ingest.describing import routes as describing_routes
+from services.ingest.describing.http import with_events_route
 from services.ingest.log_writer import LogWriter
 from services.ingest.pacing import Pacing
 from services.ingest.reading import Reader, RequestError, RequestLimits
@@ -171,6 +172,7 @@ def make_app(settings: Settings) -> ServiceApp:
     api.state.engine = engine
     api.state.sources = RememberedSources()
     api.include_router(whereabouts_routes.router)
+    api.include_router(describing_routes.router)
     api.openapi_schema = with_events_route(api.openapi())
     broker = LogBroker(route.log, settings)
     return ServiceApp(broker, api=api, routes=[("/v1/events", route)], lifespan=lifespan)
