@@ -18,6 +18,7 @@ class Operation(TypedDict):
     path: str
     summary: str
     description: str
+    keyed: bool
     parameters: list[Mapping[str, Any]]
     bodies: list[tuple[str, str]]
     responses: list[tuple[str, str, list[tuple[str, str]]]]
@@ -42,6 +43,7 @@ def _operations(document: Mapping[str, Any]) -> Iterator[Operation]:
                     path=path,
                     summary=operation.get("summary", ""),
                     description=operation.get("description", ""),
+                    keyed="security" in operation,
                     parameters=operation.get("parameters", []),
                     bodies=_contents(operation.get("requestBody", {})),
                     responses=[

@@ -17,7 +17,7 @@ import prometheus_client
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
 from pydantic import AfterValidator, AwareDatetime
@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.database import TRANSIENT
 from shared.errors import TallybookError, WrongUseError
 from shared.openapi_page import openapi_page
+from shared.openapi_problems import with_problems
 from shared.problems import MEDIA_TYPE, problem, problem_of
 from shared.settings import Settings
 
@@ -53,9 +54,19 @@ class ServiceApp(AsgiFastStream):
         await self._api(scope, receive, send)
 
 
+class _Api(FastAPI):
+    """A FastAPI app whose document tells keys and problems as they are."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Give the OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = with_problems(super().openapi())
+        return self.openapi_schema
+
+
 def make_api(title: str, description: str, readiness: Readiness) -> FastAPI:
     """Make a FastAPI app with health, metrics and problem details."""
-    api = FastAPI(title=title, description=description, version="1", docs_url=None, redoc_url=None)
+    api = _Api(title=title, description=description, version="1", docs_url=None, redoc_url=None)
     api.add_exception_handler(TallybookError, _answer_error)
     api.add_exception_handler(RequestValidationError, _answer_invalid)
     api.add_exception_handler(HTTPException, _answer_http)
@@ -68,7 +79,7 @@ def make_api(title: str, description: str, readiness: Readiness) -> FastAPI:
         """Tell that the process answers."""
         return {"status": "live"}
 
-    @api.get("/health/ready", tags=["health"])
+    @api.get("/health/ready", tags=["health"], responses={503: {"description": "Not yet"}})
     async def ready() -> Response:
         """Tell whether the service can do its work, and what it waits for if not."""
         waiting = list(await readiness())
@@ -77,7 +88,7 @@ def make_api(title: str, description: str, readiness: Readiness) -> FastAPI:
             {"status": "waiting" if waiting else "ready", "waiting_for": waiting}, status
         )
 
-    @api.get("/metrics", tags=["health"])
+    @api.get("/metrics", tags=["health"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Give the Prometheus metrics."""
         body = prometheus_client.generate_latest()

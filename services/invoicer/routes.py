@@ -4,7 +4,7 @@ Every route takes a key with the scope `finance`; who did an act is the key that
 """
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -22,23 +22,11 @@ from shared.api_keys import RequireScope
 from shared.clock import present
 from shared.keys import FINANCE, Key
 from shared.periods import Period
-from shared.problems import MEDIA_TYPE
 from shared.settings import Settings
 
 require_finance = RequireScope(FINANCE)
 Finance = Annotated[Key, Depends(require_finance)]
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": meaning, "content": {MEDIA_TYPE: {}}}
-    for status, meaning in {
-        401: "no API key, or none in force",
-        403: "the key lacks the scope `finance`",
-        503: "Postgres, Kafka or the rater is not there yet: ask again",
-    }.items()
-}
-_MISSING: dict[int | str, dict[str, Any]] = {
-    404: {"description": "there is none of that id", "content": {MEDIA_TYPE: {}}}
-}
-router = APIRouter(prefix="/v1", tags=["invoicer"], responses=_PROBLEMS)
+router = APIRouter(prefix="/v1", tags=["invoicer"])
 
 
 def read_period(period: str) -> Period:
@@ -131,7 +119,7 @@ async def list_runs(_key: Finance, session: Session) -> documents.RunsDocument:
     return {"runs": found}
 
 
-@router.get("/runs/{run_id}", responses=_MISSING)
+@router.get("/runs/{run_id}")
 async def show_run(_key: Finance, run_id: str, session: Session) -> documents.WholeRunDocument:
     """Give a run with each invoice's state and last error."""
     run = await runs.get_run(session, run_id)
@@ -140,7 +128,7 @@ async def show_run(_key: Finance, run_id: str, session: Session) -> documents.Wh
     return documents.whole_run_document(run, states, invoices)
 
 
-@router.post("/runs/{run_id}/send", status_code=202, responses=_MISSING)
+@router.post("/runs/{run_id}/send", status_code=202)
 async def send_run(key: Finance, run_id: str, request: Request) -> documents.RunDocument:
     """Begin to send a run, or what is left of it; how far it is: `GET /v1/runs/{run_id}`."""
     under_way: SendingUnderWay = request.app.state.under_way
@@ -163,7 +151,7 @@ async def list_invoices(
     return {"invoices": [documents.invoice_document(one) for one in found]}
 
 
-@router.get("/invoices/{invoice_id}", responses=_MISSING)
+@router.get("/invoices/{invoice_id}")
 async def show_invoice(
     _key: Finance, invoice_id: str, session: Session
 ) -> documents.WholeInvoiceDocument:

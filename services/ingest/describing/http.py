@@ -9,7 +9,7 @@ from services.ingest.reading import BATCH, ONE
 from services.ingest.verdicts import Answer
 from shared.events import CloudEvent
 from shared.executions import Execution
-from shared.problems import MEDIA_TYPE
+from shared.openapi_problems import problem_response
 
 _REF = "#/components/schemas/{name}"
 _PROBLEMS = {
@@ -20,18 +20,6 @@ _PROBLEMS = {
     415: "A media type or content encoding that is not taken",
     429: "The API key has sent as many events as it may; RateLimit and Retry-After say the rest",
     503: "Kafka, or the table of keys, does not answer; send the whole request again",
-}
-_PROBLEM = {
-    "title": "Problem",
-    "description": "Problem details (RFC 9457); the code is the last part of `type`.",
-    "type": "object",
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-    },
-    "required": ["type", "title", "status", "detail"],
 }
 
 
@@ -48,7 +36,6 @@ def with_events_route(document: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "description": "Of an event of type ai.execution.finished: Execution.",
     }
-    schemas["Problem"] = _PROBLEM
     document["paths"]["/v1/events"] = {"post": _operation(event, answer)}
     document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
     return document
@@ -56,27 +43,18 @@ def with_events_route(document: dict[str, Any]) -> dict[str, Any]:
 
 def _operation(event: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     problems = {
-        str(status): {
-            "description": description,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}},
-        }
-        for status, description in _PROBLEMS.items()
+        str(status): problem_response(description) for status, description in _PROBLEMS.items()
     }
     return {
         "tags": ["events"],
         "operationId": "send_events",
         "summary": "Send events",
         "description": "Takes CloudEvents 1.0 in structured, batch or binary mode; in binary mode"
-        " the attributes are `ce-` headers and the body is the data. Answers with a verdict for"
-        " each event, in order, once Kafka holds those that are accepted.",
+        " the attributes are `ce-` headers and the body is the data. Takes a key with the scope"
+        " events:write. Answers with a verdict for each event, in order, once Kafka holds those"
+        " that are accepted.",
+        "security": [{"apiKey": []}],
         "parameters": [
-            {
-                "name": "authorization",
-                "in": "header",
-                "required": True,
-                "schema": {"type": "string"},
-                "description": "`Bearer KEY`, of a key with the scope events:write",
-            },
             {
                 "name": "content-encoding",
                 "in": "header",

@@ -87,6 +87,10 @@ def test_the_page_shows_every_route_and_loads_nothing(document: dict[str, Any]) 
         for method in item:
             assert f">{method.upper()} {path}</h2>" in page
     assert re.findall(r"(?:src|href)=\"(?![#])([^\"]*)\"", page) == ["openapi.json"]
+    keyed = [
+        one for item in document["paths"].values() for one in item.values() if "security" in one
+    ]
+    assert page.count("Takes an API key") == len(keyed) >= 4
     assert "<script" not in page
     assert "@import" not in page
     assert "url(" not in page
