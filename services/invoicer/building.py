@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import reduce
 from typing import TypeAlias
 
 from services.invoicer.describing import describe
@@ -90,12 +89,6 @@ class Draft:
     def total_minor(self) -> int:
         """The sum of the lines' rounded amounts, in minor units."""
         return sum(line.amount_minor for line in self.lines)
-
-    @property
-    def quantity(self) -> Decimal:
-        """All usage on it, whatever it is counted in; fees are no usage."""
-        used = (line.quantity for line in self.lines if line.kind != "recurring")
-        return reduce(EXACT.add, used, ZERO)
 
 
 @dataclass(slots=True)

@@ -3,11 +3,12 @@
 Money and quantities are decimal strings, money in the major unit of its currency.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from typing_extensions import TypedDict
 
 from services.invoicer.building import DraftLine
+from services.invoicer.diffing import Changed
 from services.invoicer.previewing import (
     LastMonth,
     Preview,
@@ -72,12 +73,19 @@ class AbsentDocument(TypedDict):
 
 
 class PreviewDocument(TypedDict):
-    """A month's invoices as they would be now; `closed` tells whether they can still change."""
+    """A month's invoices as they would be now; `closed` tells whether they can still change.
+
+    What is counted is on no invoice: events that no contract covers, conflicts and dead letters
+    that nobody decided, and events that are not rated yet (null: Kafka does not answer).
+    """
 
     period: str
     closed: bool
     totals: dict[str, str]
     unpriced_events: int
+    open_conflicts: int
+    open_dead_letters: int
+    events_under_way: int | None
     invoices: list[PreviewedDocument]
     absent: list[AbsentDocument]
 
@@ -114,13 +122,20 @@ class InvoicesDocument(TypedDict):
 
 
 class RunDocument(TypedDict):
-    """A run, and how many of its invoices are in each state."""
+    """A run, and how many of its invoices are in each state.
+
+    `payload_sha256` is what an approval names: it follows from all that its invoices say.
+    """
 
     id: str
     period: str
     state: str
+    payload_sha256: str
     started_by: str
     created_at: str | None
+    approved_by: str | None
+    approved_at: str | None
+    paused_because: str | None
     finished_at: str | None
     states: dict[str, int]
 
@@ -129,6 +144,24 @@ class WholeRunDocument(RunDocument):
     """A run with its invoices."""
 
     invoices: list[InvoiceDocument]
+
+
+class ChangedDocument(TypedDict):
+    """A customer who is invoiced otherwise; null where a run has no invoice for it."""
+
+    customer: str
+    currency: str
+    before: str | None
+    after: str | None
+    change: str
+
+
+class DiffDocument(TypedDict):
+    """What changed from one run to another, by customer and currency."""
+
+    run: str
+    against: str
+    changed: list[ChangedDocument]
 
 
 class RunsDocument(TypedDict):
@@ -155,7 +188,10 @@ def preview_document(preview: Preview) -> PreviewDocument:
         "period": str(preview.period),
         "closed": preview.closed,
         "totals": {name: with_minor_unit(amount, name) for name, amount in totals.items()},
-        "unpriced_events": preview.unpriced_events,
+        "unpriced_events": preview.unsettled.unpriced_events,
+        "open_conflicts": preview.unsettled.open_conflicts,
+        "open_dead_letters": preview.unsettled.open_dead_letters,
+        "events_under_way": preview.unsettled.events_under_way,
         "invoices": [_previewed_document(one) for one in preview.invoices],
         "absent": [
             {"customer": one.customer_id, "currency": one.currency, "last_month": _last(one)}
@@ -226,8 +262,12 @@ def run_document(run: InvoiceRun, states: Mapping[str, int]) -> RunDocument:
         "id": run.id,
         "period": run.period,
         "state": run.state,
+        "payload_sha256": run.payload_sha256,
         "started_by": run.started_by,
         "created_at": format_moment(run.created_at),
+        "approved_by": run.approved_by,
+        "approved_at": format_moment(run.approved_at),
+        "paused_because": run.paused_because,
         "finished_at": format_moment(run.finished_at),
         "states": dict(states),
     }
@@ -240,8 +280,32 @@ def whole_run_document(
     return {**run_document(run, states), "invoices": [invoice_document(one) for one in invoices]}
 
 
+def diff_document(run_id: str, against: str, changed: Iterable[Changed]) -> DiffDocument:
+    """Describe what changed between two runs."""
+    return {
+        "run": run_id,
+        "against": against,
+        "changed": [
+            {
+                "customer": one.customer_id,
+                "currency": one.currency,
+                "before": None
+                if one.before_minor is None
+                else _money(one.before_minor, one.currency),
+                "after": None if one.after_minor is None else _money(one.after_minor, one.currency),
+                "change": _money(one.change_minor, one.currency),
+            }
+            for one in changed
+        ],
+    }
+
+
 def _money(minor: int, currency: str) -> str:
     return with_minor_unit(from_minor(minor, currency), currency)
+
+
+def _money_or_none(minor: int | None, currency: str) -> str | None:
+    return None if minor is None else _money(minor, currency)
 
 
 def _last(one: LastMonth) -> str:
