@@ -79,6 +79,7 @@ class Delivery:
         if draft.status == "draft":
             await self._ensure_lines(draft, lines)
         theirs = await self._verified(frozen, draft.id)
+        invoice.due_at = theirs.due_at
         if theirs.status == "draft":
             await self._finalize(frozen, theirs)
         elif theirs.status not in _FINAL:
@@ -87,9 +88,7 @@ class Delivery:
 
     def _check_frozen(self, lines: Sequence[DraftLine]) -> None:
         """Raise where the lines in the books are not those whose hash was approved."""
-        one = self._invoice
-        key = InvoiceKey(one.customer_id, one.period, one.currency, one.kind, one.revision)
-        if payload_sha256(Draft(key, tuple(lines), {})) != one.payload_sha256:
+        if frozen_sha256(self._invoice, lines) != self._invoice.payload_sha256:
             raise NeedsReviewError("its lines in the books are not those that were frozen")
 
     # the invoice -------------------------------------------------------------------------
@@ -214,6 +213,7 @@ class Delivery:
             [draft.id, frozen.payload_sha256],
             lambda key: self._gateway.finalize(draft.id, key=key),
         )
+        self._invoice.due_at = final.due_at
         if final.status not in _FINAL or final.total != frozen.total_minor:
             raise NeedsReviewError(
                 f"{final.id} came out of finalizing as {final.status} over {final.total}"
@@ -238,6 +238,12 @@ class Delivery:
                 },
             )
         await self._session.commit()
+
+
+def frozen_sha256(one: Invoice, lines: Sequence[DraftLine]) -> str:
+    """Hash all that an invoice in the books says."""
+    key = InvoiceKey(one.customer_id, one.period, one.currency, one.kind, one.revision)
+    return payload_sha256(Draft(key, tuple(lines), {}))
 
 
 def draft_line(row: InvoiceLine) -> DraftLine:

@@ -129,6 +129,13 @@ class StripeGateway:
         )
         return _read(answer, StripeInvoice)
 
+    async def void(self, stripe_invoice: str, *, key: str) -> StripeInvoice:
+        """Cancel a finalized, unpaid invoice; Stripe refuses it for any other."""
+        answer = await self._answer(
+            self._v1.invoices.void_invoice_async, stripe_invoice, {}, {"idempotency_key": key}
+        )
+        return _read(answer, StripeInvoice)
+
     async def delete_draft(self, stripe_invoice: str) -> None:
         """Delete a draft; Stripe refuses it for anything that is no draft."""
         await self._answer(self._v1.invoices.delete_async, stripe_invoice)

@@ -53,6 +53,7 @@ class Invoice(SQLModel, table=True):
     total_minor: Big
     payload_sha256: str
     stripe_invoice_id: str | None = Field(default=None, unique=True)
+    due_at: OptionalMoment = None
     attempts: int = 0
     last_error: str | None = None
     created_at: Moment

@@ -367,12 +367,26 @@ CREATE TABLE invoices (
     total_minor bigint NOT NULL,
     payload_sha256 text NOT NULL,
     stripe_invoice_id text UNIQUE,
+    due_at timestamptz,
     attempts integer NOT NULL DEFAULT 0,
     last_error text,
     created_at timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
     UNIQUE (customer_id, period, currency, kind, revision)
 );
+COMMENT ON COLUMN invoices.due_at IS 'as Stripe says, once it is final there';
+CREATE UNIQUE INDEX invoices_one_live ON invoices (customer_id, period, currency, kind)
+    WHERE state <> 'void';
+COMMENT ON INDEX invoices_one_live IS 'revisions follow one another: all but the last are void';
+CREATE INDEX invoices_due ON invoices (due_at) WHERE state IN ('finalized', 'sent');
+
+CREATE FUNCTION refuse_unvoiding() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'invoice % is void, and stays so', OLD.id;
+END $$;
+CREATE TRIGGER invoices_void_is_final BEFORE UPDATE OF state ON invoices
+    FOR EACH ROW WHEN (OLD.state = 'void' AND NEW.state <> 'void')
+    EXECUTE FUNCTION refuse_unvoiding();
 
 CREATE TABLE invoice_lines (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -460,5 +474,7 @@ GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
 GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents
     TO tallybook_invoicer;
 GRANT INSERT ON invoice_lines, invoice_line_items TO tallybook_invoicer;
+-- The line items of a void invoice go over to the one that is issued in its place.
+GRANT UPDATE (invoice_id) ON invoice_line_items TO tallybook_invoicer;
 -- A run of which nothing was sent is withdrawn where its month is opened again.
 GRANT DELETE ON invoice_runs, invoices, invoice_lines, invoice_line_items TO tallybook_invoicer;
