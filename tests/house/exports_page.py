@@ -1,6 +1,8 @@
-"""Writes the reference page of the exports from their columns. Pure."""
+"""Writes the reference page of the exports from their columns, bookings and accounts."""
 
+from services.invoicer.exporting.journal import BOOKINGS, ROLES
 from services.invoicer.exporting.kinds import EXPORTS, ColumnType, Export, Kind
+from tests.house.repository import text_of
 
 _HEAD = """# Exports
 
@@ -18,6 +20,7 @@ meaning.
 | integer | digits | number | int64 |
 | decimal | in full, without exponent | string, the same | decimal128(38, 18) |
 | money | in full, with the minor unit's places | string, the same | decimal128(38, 3) |
+| date | `2026-10-31` | string, the same | date32 |
 | moment | `2026-10-16T08:30:00Z`, UTC | string, the same | timestamp in UTC, microseconds |
 | flag | `true` or `false` | `true` or `false` | boolean |
 | json | the JSON, as text | as it is | the JSON, as a string |
@@ -35,6 +38,34 @@ a month holds a decimal of more than 20 digits before the point or 18 after it, 
 decimal256(76, 38), and one that does not fit there is an error.
 """
 
+_JOURNAL = """
+An entry debits what is owed by the invoice's total, and credits what its lines are for; an amount
+below nothing stands on the other side. What a line credits follows from its `kind`:
+
+| kind | account |
+|---|---|
+{roles}
+What an invoice debits follows from its state:
+
+| state | account |
+|---|---|
+{states}
+A fee that is made of components is split by them, a line at a time and as `tallybook quote` splits
+it: each part gets what it is due, cut to the minor unit, and those that lost most by that get what
+is left. A line that stands for several charges is split in the same way by its line items. An
+adjustment is not split. Lines of one account, plan, charge, component and month of use are added
+up. A void invoice is booked, and booked back by an entry of its own, `…/void`, on the day on which
+it became void.
+
+Payments and taxes are not in the journal: they are Stripe's to report.
+
+Numbers and names of the accounts are these, unless `TALLYBOOK_JOURNAL_ACCOUNTS` names a file that
+says otherwise; it need only hold what is other:
+
+```yaml
+{accounts}```
+"""
+
 _TYPES: dict[ColumnType, str] = {"json": "JSON"}
 
 
@@ -49,4 +80,19 @@ def _section(kind: Kind, export: Export) -> str:
         for one in export.columns
     )
     meaning = export.meaning[0].upper() + export.meaning[1:]
-    return f"\n## {kind}\n\n{meaning}.\n\n| column | type | meaning |\n|---|---|---|\n{rows}"
+    text = f"\n## {kind}\n\n{meaning}.\n\n| column | type | meaning |\n|---|---|---|\n{rows}"
+    return text + _journal() if kind is Kind.JOURNAL else text
+
+
+def _journal() -> str:
+    states = {
+        state: "not booked: it is not final"
+        if booking is None
+        else f"`{booking.against}`{', and back' if booking.undone else ''}"
+        for state, booking in BOOKINGS.items()
+    }
+    return _JOURNAL.format(
+        roles="".join(f"| `{kind}` | `{role}` |\n" for kind, role in ROLES.items()),
+        states="".join(f"| `{state}` | {account} |\n" for state, account in states.items()),
+        accounts=text_of("services/invoicer/exporting/accounts.yaml"),
+    )

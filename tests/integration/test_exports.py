@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.invoicer.exporting.accounts_file import accounts_of
 from services.invoicer.exporting.encoding import Format
 from services.invoicer.exporting.kinds import EXPORTS, Kind
 from services.invoicer.exporting.reading import open_export
@@ -95,10 +96,15 @@ async def fill_usage(world: World) -> None:
         )
 
 
+def known(world: World) -> dict[str, Any]:
+    return {"accounts": accounts_of(world.settings), "now": datetime.now(UTC)}
+
+
 async def exported(world: World, kind: Kind, form: str, period: Period | None = None) -> bytes:
     engine = world.engine("tallybook_invoicer")
-    now = datetime.now(UTC)
-    async with open_export(engine, kind, period or world.period, Format(form), now=now) as opened:
+    async with open_export(
+        engine, kind, period or world.period, Format(form), **known(world)
+    ) as opened:
         parts = [opened.encoder.rows(batch.rows) async for batch in opened.batches]
     return b"".join([*parts, opened.encoder.end()])
 
@@ -154,8 +160,7 @@ async def test_an_export_sees_one_moment(world: World) -> None:
         " VALUES (2, 'bob', $1, 'executions', 'all', 1, 1, 1, 'USD', $2, $2, 'usage')"
     )
     await world.fetch(insert, contract["id"], str(period))
-    now = datetime.now(UTC)
-    async with open_export(engine, Kind.LINE_ITEMS, period, Format.JSON, now=now) as opened:
+    async with open_export(engine, Kind.LINE_ITEMS, period, Format.JSON, **known(world)) as opened:
         await world.fetch(insert, contract["id"], str(period))
         counts = [len(batch.rows) async for batch in opened.batches]
     assert (opened.counted, counts) == (1, [1])

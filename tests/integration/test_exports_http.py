@@ -55,6 +55,9 @@ async def test_finance_gets_a_month(world: World) -> None:
     assert (row["customer"], row["total"]) == ("acme", "10.00")
     items = await ask(world, address(world, "line-items", world.period))
     assert "tallybook-so-far" not in items.headers
+    journal = await ask(world, address(world, "journal", world.period, "parquet"))
+    assert read_back("parquet", journal.content) == []
+    assert journal.headers["tallybook-so-far"] == answer.headers["tallybook-so-far"]
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])

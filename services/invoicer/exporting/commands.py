@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typing_extensions import TypedDict
 
 from services.invoicer.arguments import read_period, with_engine
+from services.invoicer.exporting.accounts_file import accounts_of
 from services.invoicer.exporting.encoding import ENDINGS, Format
 from services.invoicer.exporting.files import WholeFile
 from services.invoicer.exporting.kinds import Kind
@@ -72,8 +73,11 @@ def export_command(
 def _write(
     kind: Kind, period: Period, form: Format, file: Path, write: Callable[[bytes], None]
 ) -> ExportDocument:
-    async def written(_settings: Settings, engine: AsyncEngine) -> ExportDocument:
-        async with open_export(engine, kind, period, form, now=present()) as opened:
+    async def written(settings: Settings, engine: AsyncEngine) -> ExportDocument:
+        accounts = accounts_of(settings)
+        async with open_export(
+            engine, kind, period, form, accounts=accounts, now=present()
+        ) as opened:
             rows = await _write_all(opened, kind, write)
         return {
             "export": kind,

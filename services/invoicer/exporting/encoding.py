@@ -1,13 +1,13 @@
 """Writes rows as CSV or as lines of JSON, some at a time, each format in one pass. Pure.
 
-A row holds one value a column: texts, integers, decimals, moments in UTC, flags, or None.
+A row holds one value a column: texts, integers, decimals, moments in UTC, dates, flags, or None.
 """
 
 import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
@@ -141,11 +141,13 @@ _IN_CSV: Mapping[ColumnType, Callable[[Any], str]] = {
     "decimal": plain,
     "money": _money,
     "moment": _moment,
+    "date": date.isoformat,
     "flag": _flag,
 }
 _IN_JSON: Mapping[ColumnType, Callable[[Any], Any]] = {
     "decimal": plain,
     "money": _money,
     "moment": _moment,
+    "date": date.isoformat,
     "json": lambda text: msgspec.Raw(text.encode()),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-ColumnType = Literal["text", "integer", "decimal", "money", "moment", "flag", "json"]
+ColumnType = Literal["text", "integer", "decimal", "money", "moment", "date", "flag", "json"]
 """`decimal` is exact, with as many places as it needs; `money` has its currency's own."""
 
 
@@ -20,12 +20,13 @@ class Kind(StrEnum):
     LINE_ITEMS = "line-items"
     INVOICES = "invoices"
     INVOICE_LINES = "invoice-lines"
+    JOURNAL = "journal"
 
 
 class Column(NamedTuple):
     """A column: its name, what SQL reads it from, what it holds, and what that means.
 
-    Of `money`, SQL reads whole minor units.
+    Of `money`, SQL reads whole minor units. What no SQL is given for is worked out.
     """
 
     name: str
@@ -187,10 +188,36 @@ _INVOICE_LINES = Export(
     of_invoices=True,
 )
 
+_JOURNAL = Export(
+    "the month's final invoices as entries of double-entry book-keeping, worked out from their"
+    " lines; each entry, and so the whole, has debits equal to its credits",
+    (
+        Column("entry", "", "text", "which entry the line is of"),
+        Column("date", "", "date", "the month's last day; of what is booked back, when that was"),
+        Column("document", "", "text", "what is booked: `invoice`"),
+        Column("document_id", "", "text", "its name, such as the invoice's"),
+        Column("state", "", "text", "where it stands"),
+        Column("customer", "", "text", "who owes it"),
+        Column("customer_name", "", "text", "the customer's name as it is now"),
+        Column("account", "", "text", "the account's number"),
+        Column("account_name", "", "text", "its name"),
+        Column("debit", "", "money", "in the major unit; 0 where the line is a credit"),
+        Column("credit", "", "money", "in the major unit; 0 where the line is a debit"),
+        Column("currency", "", "text", "ISO 4217"),
+        Column("plan", "", "text", "the plan that it was earned by; empty: none"),
+        Column("charge", "", "text", "the plan's charge; empty: none"),
+        Column("component", "", "text", "the part of the fee; empty: it is not split"),
+        Column("usage_period", "", "text", "the month in which it was used; empty: none"),
+    ),
+    "FROM invoices v WHERE v.period = $1",
+    of_invoices=True,
+)
+
 EXPORTS: Mapping[Kind, Export] = {
     Kind.USAGE: _USAGE,
     Kind.EVENTS: _EVENTS,
     Kind.LINE_ITEMS: _LINE_ITEMS,
     Kind.INVOICES: _INVOICES,
     Kind.INVOICE_LINES: _INVOICE_LINES,
+    Kind.JOURNAL: _JOURNAL,
 }

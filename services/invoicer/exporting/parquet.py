@@ -72,6 +72,8 @@ class ParquetEncoder:
                 return self._arrow.bool_()
             case "moment":
                 return self._arrow.timestamp("us", tz="UTC")
+            case "date":
+                return self._arrow.date32()
             case "money":
                 return self._arrow.decimal128(_DIGITS, MONEY_PLACES)
             case "decimal":

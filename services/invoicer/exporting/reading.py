@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from services.invoicer.exporting.accounts import Accounts
 from services.invoicer.exporting.encoding import (
     CsvEncoder,
     Encoder,
@@ -18,6 +19,8 @@ from services.invoicer.exporting.encoding import (
     JsonEncoder,
     Row,
 )
+from services.invoicer.exporting.journal import BOOKINGS
+from services.invoicer.exporting.journal_reading import read_journal
 from services.invoicer.exporting.kinds import EXPORTS, Export, Kind
 from services.invoicer.exporting.parquet import ParquetEncoder, Width
 from shared.database import Connection, asyncpg_connection
@@ -28,9 +31,6 @@ from shared.periods import Period
 
 ROWS_AT_ONCE = 20_000
 """Rows read, encoded and written together; in Parquet they are a row group."""
-
-_FINAL = ("finalized", "sent", "paid", "overdue", "uncollectible", "void", "skipped_zero",
-          "carried_forward")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,18 @@ class OpenExport:
 
 @asynccontextmanager
 async def open_export(
-    engine: AsyncEngine, kind: Kind, period: Period, form: Format, *, now: datetime
+    engine: AsyncEngine,
+    kind: Kind,
+    period: Period,
+    form: Format,
+    *,
+    accounts: Accounts,
+    now: datetime,
 ) -> AsyncIterator[OpenExport]:
     """Open an export on a snapshot that is kept until the context ends.
 
     Raises `ConflictingStateError` for a month that has not begun or, where it is of invoices,
-    has none yet; `NoParquetError` and `TooPreciseError`.
+    has none yet; `NoParquetError` and `TooPreciseError`; while a journal is read, `JournalError`.
     """
     if now < period.start:
         raise ConflictingStateError(
@@ -75,9 +81,11 @@ async def open_export(
         so_far = await _so_far(session, export, period)
         connection = await asyncpg_connection(session)
         counted, widths = await _measure(connection, export, period, form)
-        yield OpenExport(
-            _encoder(export, form, widths), counted, so_far, _batches(connection, export, period)
-        )
+        if kind is Kind.JOURNAL:
+            batches = _journal(connection, period, accounts)
+        else:
+            batches = _batches(connection, export, period)
+        yield OpenExport(_encoder(export, form, widths), counted, so_far, batches)
 
 
 def _encoder(export: Export, form: Format, widths: Mapping[str, Width]) -> Encoder:
@@ -108,7 +116,7 @@ async def _so_far(session: AsyncSession, export: Export, period: Period) -> str 
         text("SELECT state, count(*) FROM invoices WHERE period = :period GROUP BY 1 ORDER BY 1"),
         month,
     )
-    left = [f"{count} {state}" for state, count in rows if state not in _FINAL]
+    left = [f"{count} {state}" for state, count in rows if not BOOKINGS.get(state)]
     return f"not all invoices of {period} are final: {', '.join(left)}" if left else None
 
 
@@ -149,3 +157,13 @@ async def _batches(connection: Connection, export: Export, period: Period) -> As
             for place in money:
                 row[place] = from_minor(row[place], row[currency])
         yield Batch([*converted], len(rows))
+
+
+async def _journal(
+    connection: Connection, period: Period, accounts: Accounts
+) -> AsyncIterator[Batch]:
+    """Give the journal's rows; those of an invoice come together."""
+    async for rows, invoices in read_journal(connection, period, accounts):
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            counted = 0 if start else invoices
+            yield Batch(rows[start : start + ROWS_AT_ONCE], counted)

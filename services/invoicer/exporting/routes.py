@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from services.invoicer.exporting.accounts_file import accounts_of
 from services.invoicer.exporting.encoding import ENDINGS, MEDIA_TYPES, Format
 from services.invoicer.exporting.kinds import Kind
 from services.invoicer.exporting.reading import OpenExport, open_export
@@ -59,9 +60,11 @@ async def export(
 ) -> StreamingResponse:
     """Write a month out: all from one snapshot, streamed; JSON as one object a line."""
     month = Period.parse(period)
+    state = request.app.state
+    accounts = accounts_of(state.settings)
     async with AsyncExitStack() as entered:
         opened = await entered.enter_async_context(
-            open_export(request.app.state.engine, kind, month, form, now=present())
+            open_export(state.engine, kind, month, form, accounts=accounts, now=present())
         )
         held = entered.pop_all()
     headers = {"Content-Disposition": f'attachment; filename="{kind}-{month}.{ENDINGS[form]}"'}
