@@ -4,16 +4,19 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.invoicer.exporting.encoding import Format
+from services.invoicer.exporting.journal import JournalError
+from services.invoicer.exporting.kinds import Kind
 from shared.money import from_minor
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness.world import World
-from tests.integration.test_invoicer_commands import tallybook
 from tests.services.invoicer import months
+from tests.services.invoicer.exporting.in_process import exported
 from tests.services.invoicer.exporting.reading_back import Rows, read_back
 from tests.services.invoicer.postings import Item
 
@@ -66,22 +69,13 @@ async def collapse(world: World, customer: str) -> None:
         await world.fetch(change)
 
 
-async def journal(world: World, form: str = "json", **variables: str) -> Rows:
-    """Write the journal by the command, and read it back."""
-    file = world.directory / f"journal.{form}"
-    ran = await tallybook(
-        world,
-        *("export", "journal", "--period", str(world.period)),
-        *("--format", form, "--out", str(file), "--json"),
-        **variables,
-    )
-    assert ran.status == 0, ran.err
-    assert ran.document["so_far"] == (
-        f"not all invoices of {world.period} are final: 1 needs_review"
-    )
-    rows = read_back(form, file.read_bytes())
-    assert len(rows) == ran.document["rows"]
-    return rows
+async def journal(world: World, form: str = "json", accounts: Path | None = None) -> Rows:
+    """Make the journal, and read it back."""
+    settings = world.settings.model_copy(update={"journal_accounts": accounts})
+    told: list[str | None] = []
+    data = await exported(world, Kind.JOURNAL, form, settings=settings, told=told.append)
+    assert told == [f"not all invoices of {world.period} are final: 1 needs_review"]
+    return read_back(form, data)
 
 
 def net(rows: Rows, *names: str) -> dict[Any, Decimal]:
@@ -143,31 +137,17 @@ async def test_what_is_carried_forward_or_void_is_no_receivable(world: World) ->
     assert back == {changed["changed_at"].date()}
 
 
-async def test_the_accounts_can_be_ones_own(world: World) -> None:
-    file = world.directory / "accounts.yaml"
+async def test_the_accounts_can_be_ones_own(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "accounts.yaml"
     file.write_text("receivable: {number: 1400, name: Forderungen}")
-    rows = await journal(world, TALLYBOOK_JOURNAL_ACCOUNTS=str(file))
+    rows = await journal(world, accounts=file)
     assert {row["account_name"] for row in rows if row["account"] == "1400"} == {"Forderungen"}
-    file.write_text("receivable: 1")
-    ran = await tallybook(
-        world,
-        *("export", "journal", "--period", str(world.period)),
-        TALLYBOOK_JOURNAL_ACCOUNTS=str(file),
-    )
-    assert (ran.status, ran.out) == (2, "")
-    assert str(file) in ran.err
+    assert not any(row["account"] == "1200" for row in rows)
 
 
-async def test_books_that_do_not_add_up_are_refused_and_leave_no_file(world: World) -> None:
-    file = world.directory / "broken.csv"
-    await world.fetch("UPDATE invoices SET total_minor = total_minor + 1"
-                      " WHERE customer_id = 'acme'")  # fmt: skip
-    ran = await tallybook(
-        world, "export", "journal", "--period", str(world.period), "--out", str(file)
-    )
-    await world.fetch(
-        "UPDATE invoices SET total_minor = total_minor - 1 WHERE customer_id = 'acme'"
-    )
-    assert (ran.status, ran.out) == (1, "")
-    assert "its lines are 196; see: tallybook reconcile" in ran.err
-    assert not file.exists()
+async def test_books_that_do_not_add_up_are_refused(world: World) -> None:
+    change = "UPDATE invoices SET total_minor = total_minor + {} WHERE customer_id = 'acme'"
+    await world.fetch(change.format(1))
+    with pytest.raises(JournalError, match="its lines are 196; see: tallybook reconcile"):
+        await journal(world)
+    await world.fetch(change.format(-1))
