@@ -89,7 +89,7 @@ def _journal() -> str:
         state: "not booked: it is not final"
         if booking is None
         else f"`{booking.against}`{', and back' if booking.undone else ''}"
-        for state, booking in BOOKINGS.items()
+        for state, booking in BOOKINGS["invoice"].items()
     }
     return _JOURNAL.format(
         roles="".join(f"| `{kind}` | `{role}` |\n" for kind, role in ROLES.items()),

@@ -1,6 +1,8 @@
-"""Exports over HTTP: streamed, from one snapshot that is let go of however the answer ends."""
+"""Exports over HTTP and down a pipe: streamed, and their snapshot let go of however they end."""
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
 
@@ -98,3 +100,20 @@ async def test_what_is_wrong_is_a_problem(world: World) -> None:
     assert (await ask(world, address(world, "secrets", LONG_AGO))).status_code == 422
     forbidden = await ask(world, address(world, "events", LONG_AGO), world.producer_key)
     assert forbidden.status_code == 403
+
+
+async def test_a_reader_that_has_enough_ends_the_command_quietly(world: World) -> None:
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.cli", "export", "events", "--period", str(LONG_AGO), "--out", "-"),
+        env=world.environment,
+        stdout=writing,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writing)
+    assert (await asyncio.to_thread(os.read, reading, 15)) == b"source,id,type,"
+    os.close(reading)
+    async with asyncio.timeout(60):
+        _, said = await process.communicate()
+    assert (said, process.returncode) == (b"", 1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.invoicer.exporting import journal_reading
 from services.invoicer.exporting.encoding import Format
 from services.invoicer.exporting.journal import JournalError
 from services.invoicer.exporting.kinds import Kind
@@ -135,6 +136,15 @@ async def test_what_is_carried_forward_or_void_is_no_receivable(world: World) ->
     back = {date.fromisoformat(row["date"]) for row in mistaken if row["entry"].endswith("/void")}
     (changed,) = await world.fetch("SELECT changed_at FROM invoices WHERE state = 'void'")
     assert back == {changed["changed_at"].date()}
+
+
+async def test_it_is_the_same_however_few_lines_are_read_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await journal(world)
+    for few in (1, 2, 3):
+        monkeypatch.setattr(journal_reading, "_LINES_AT_ONCE", few)
+        assert await journal(world) == whole
 
 
 async def test_the_accounts_can_be_ones_own(world: World, tmp_path: Path) -> None:

@@ -25,24 +25,26 @@ class Booking(NamedTuple):
     undone: bool = False
 
 
-BOOKINGS: Mapping[str, Booking | None] = {
-    "finalized": Booking("receivable"),
-    "sent": Booking("receivable"),
-    "paid": Booking("receivable"),
-    "overdue": Booking("receivable"),
-    "uncollectible": Booking("receivable"),
-    "void": Booking("receivable", undone=True),
-    "skipped_zero": Booking("receivable"),
-    "carried_forward": Booking("carried_forward"),
-    "planned": None,
-    "frozen": None,
-    "creating": None,
-    "lines_adding": None,
-    "verified": None,
-    "needs_review": None,
-    "failed_retryable": None,
+BOOKINGS: Mapping[str, Mapping[str, Booking | None]] = {
+    "invoice": {
+        "finalized": Booking("receivable"),
+        "sent": Booking("receivable"),
+        "paid": Booking("receivable"),
+        "overdue": Booking("receivable"),
+        "uncollectible": Booking("receivable"),
+        "void": Booking("receivable", undone=True),
+        "skipped_zero": Booking("receivable"),
+        "carried_forward": Booking("carried_forward"),
+        "planned": None,
+        "frozen": None,
+        "creating": None,
+        "lines_adding": None,
+        "verified": None,
+        "needs_review": None,
+        "failed_retryable": None,
+    },
 }
-"""How a document is booked in each state; None: not yet, as it is not final."""
+"""How each kind of document is booked in each state; None: not yet, as it is not final."""
 
 ROLES: Mapping[str, str] = {
     "usage": "revenue",
@@ -74,7 +76,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What is booked: an invoice with its lines. `changed` is the day its state last changed."""
+    """What is booked, such as an invoice, with its lines.
+
+    One that gives back has amounts below nothing. `changed` is the day its state last changed.
+    """
 
     kind: str
     id: str
@@ -112,9 +117,10 @@ def journal_lines(document: Document, booked_on: date, accounts: Accounts) -> li
     Raises `JournalError` where its lines do not add up to its total, or it has a state or a kind
     of line that is not known here.
     """
-    if document.state not in BOOKINGS:
+    states = BOOKINGS[document.kind]
+    if document.state not in states:
         raise JournalError(f"{document.id} is {document.state}, which the journal does not know")
-    booking = BOOKINGS[document.state]
+    booking = states[document.state]
     if booking is None:
         return []
     amounts = _amounts(document, booking, accounts)

@@ -1,4 +1,4 @@
-"""Reads what the journal books: a month's invoices with their lines. I/O: reads of Postgres."""
+"""Reads what the journal books: a month's documents with their lines. I/O: reads of Postgres."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
@@ -25,14 +25,21 @@ Plans = Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]]
 """Name and charges of each plan version."""
 
 _LINES_AT_ONCE = 5_000
-_LINES = """
+_INVOICES = """
     SELECT v.id, v.state, v.customer_id, k.name AS customer_name, v.currency, v.total_minor,
-           v.changed_at, l.position, l.kind, l.amount_minor, l.usage_period::text, l.contract_id,
-           l.charge, c.plan_version_id, c.overrides::text AS overrides
+           v.changed_at, v.id AS invoice_id, l.position, l.kind, l.amount_minor,
+           l.usage_period::text, l.contract_id, l.charge, c.plan_version_id,
+           c.overrides::text AS overrides
     FROM invoices v JOIN customers k ON k.id = v.customer_id
     LEFT JOIN invoice_lines l ON l.invoice_id = v.id
     LEFT JOIN contracts c ON c.id = l.contract_id
     WHERE v.period = $1 ORDER BY v.customer_id, v.currency, v.id, l.position
+"""
+SOURCES: Mapping[str, str] = {"invoice": _INVOICES}
+"""What is booked of a month: by kind of document, its lines with their document, one after another.
+
+A document without lines has one row without a position. What a line is of is said by the
+invoice's line that `invoice_id` and `position` name.
 """
 _BELOW = """
     SELECT i.usage_period::text, i.charge, c.plan_version_id, c.overrides::text AS overrides,
@@ -54,38 +61,46 @@ async def read_plans(connection: Connection) -> Plans:
 async def read_journal(
     connection: Connection, period: Period, accounts: Accounts
 ) -> AsyncIterator[tuple[list[Row], int]]:
-    """Book a month's invoices; gives rows, and how many invoices they are of.
+    """Book what there is of a month; gives rows, and how many documents they are of.
 
     Raises `JournalError` rather than give an entry that does not balance.
     """
     plans = await read_plans(connection)
     day = period.start.date().replace(day=period.days)
-    cursor = await connection.cursor(_LINES, str(period))
-    open_rows: list[Any] = []
+    for kind in SOURCES:
+        async for documents in _documents(connection, kind, period, plans):
+            lines = [line for one in documents for line in journal_lines(one, day, accounts)]
+            yield [_row(line) for line in lines], len(documents)
+
+
+async def _documents(
+    connection: Connection, kind: str, period: Period, plans: Plans
+) -> AsyncIterator[list[Document]]:
+    """Read the documents of a kind, some at a time, each whole."""
+    cursor = await connection.cursor(SOURCES[kind], str(period))
+    unread: list[Any] = []
     while rows := await cursor.fetch(_LINES_AT_ONCE):
-        made: list[Row] = []
-        invoices = 0
+        documents: list[Document] = []
         for row in rows:
-            if open_rows and open_rows[0]["id"] != row["id"]:
-                document = await _document(connection, open_rows, plans)
-                made += map(_row, journal_lines(document, day, accounts))
-                invoices += 1
-                open_rows = []
-            open_rows.append(row)
-        yield made, invoices
-    if open_rows:
-        document = await _document(connection, open_rows, plans)
-        yield [_row(one) for one in journal_lines(document, day, accounts)], 1
+            if unread and unread[0]["id"] != row["id"]:
+                documents.append(await _document(connection, kind, unread, plans))
+                unread = []
+            unread.append(row)
+        yield documents
+    if unread:
+        yield [await _document(connection, kind, unread, plans)]
 
 
-async def _document(connection: Connection, rows: Sequence[Any], plans: Plans) -> Document:
+async def _document(
+    connection: Connection, kind: str, rows: Sequence[Any], plans: Plans
+) -> Document:
     head = rows[0]
     parts: list[Part] = []
     for row in rows:
         if row["position"] is not None:
             parts += await _parts(connection, row, plans)
     return Document(
-        kind="invoice",
+        kind=kind,
         id=head["id"],
         state=head["state"],
         customer_id=head["customer_id"],
@@ -103,7 +118,7 @@ async def _parts(connection: Connection, row: Any, plans: Plans) -> list[Part]:
         return [Part(row["kind"], row["amount_minor"], row["usage_period"])]
     if row["contract_id"] and row["charge"]:
         return [_part(row["kind"], row["amount_minor"], row, plans)]
-    below = await connection.fetch(_BELOW, row["id"], row["position"])
+    below = await connection.fetch(_BELOW, row["invoice_id"], row["position"])
     try:
         exact = [one["exact"] for one in below]
         shares = apportion(row["amount_minor"], exact, row["currency"])

@@ -116,7 +116,7 @@ async def _so_far(session: AsyncSession, export: Export, period: Period) -> str 
         text("SELECT state, count(*) FROM invoices WHERE period = :period GROUP BY 1 ORDER BY 1"),
         month,
     )
-    left = [f"{count} {state}" for state, count in rows if not BOOKINGS.get(state)]
+    left = [f"{count} {state}" for state, count in rows if not BOOKINGS["invoice"].get(state)]
     return f"not all invoices of {period} are final: {', '.join(left)}" if left else None
 
 
