@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,12 @@ from hypothesis import strategies as st
 
 from services.invoicer.exporting.encoding import CsvEncoder, Encoder, JsonEncoder
 from services.invoicer.exporting.kinds import EXPORTS, Column, Kind
-from services.invoicer.exporting.parquet import ParquetEncoder, TooPreciseError, Width
+from services.invoicer.exporting.parquet import (
+    NoParquetError,
+    ParquetEncoder,
+    TooPreciseError,
+    Width,
+)
 from tests.services.invoicer.exporting.reading_back import alike, read_back
 
 COLUMNS = (
@@ -109,6 +115,12 @@ def test_parquet_widens_its_decimals_where_it_must_and_never_rounds() -> None:
     assert read_back("parquet", data) == [{"decimal": long}]
     with pytest.raises(TooPreciseError, match="decimal holds a number"):
         encoder("parquet", columns, decimal=Width(1, 39))
+
+
+def test_without_pyarrow_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(NoParquetError, match=r"install tallybook\[export\]"):
+        encoder("parquet")
 
 
 @pytest.mark.parametrize("kind", Kind)
