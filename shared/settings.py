@@ -138,6 +138,10 @@ class Settings(BaseSettings):
     close_wait_seconds: float = Field(
         default=300, gt=0, description="how long a close waits for the rater to catch up"
     )
+    journal_accounts: Path | None = Field(
+        default=None,
+        description="YAML file of the journal's account numbers and names; unset: the shipped ones",
+    )
     log_json: bool = Field(default=False, description="log lines as JSON")
 
     def postgres(self) -> str:

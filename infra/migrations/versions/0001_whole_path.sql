@@ -434,6 +434,49 @@ CREATE TABLE audit_entries (
 CREATE TRIGGER audit_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
+-- The audit's chain: the hash of each entry is over the hash before it and the entry itself, so that
+-- none can be changed, removed or put in unseen. It is made as the act is committed, so that acts
+-- wait for one another no longer than that; no service may write it.
+CREATE TABLE audit_chain (
+    position bigint PRIMARY KEY,
+    entry_id bigint NOT NULL UNIQUE,
+    hash bytea NOT NULL
+);
+COMMENT ON COLUMN audit_chain.entry_id IS
+    'no foreign key: a link outlives its entry, so that the removal is seen';
+CREATE TRIGGER audit_chain_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_chain
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+CREATE TABLE audit_head (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    position bigint NOT NULL,
+    hash bytea NOT NULL
+);
+COMMENT ON TABLE audit_head IS 'the last link of the audit''s chain';
+INSERT INTO audit_head (position, hash) VALUES (0, decode(repeat('00', 32), 'hex'));
+
+CREATE FUNCTION chain_audit_entry() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    content text;
+BEGIN
+    -- Each field with its length in bytes, as shared/audit_chain.py writes it too.
+    SELECT string_agg(octet_length(convert_to(field, 'UTF8')) || ':' || field, ',' ORDER BY place)
+    INTO content
+    FROM unnest(ARRAY[NEW.id::text, (extract(epoch FROM NEW.at) * 1000000)::bigint::text,
+        NEW.actor, NEW.act, NEW.subject, coalesce(NEW.before::text, ''),
+        coalesce(NEW.after::text, '')]) WITH ORDINALITY AS fields (field, place);
+    WITH moved AS (
+        UPDATE audit_head SET position = position + 1,
+            hash = sha256(hash || convert_to(content, 'UTF8'))
+        RETURNING position, hash
+    )
+    INSERT INTO audit_chain (position, entry_id, hash) SELECT position, NEW.id, hash FROM moved;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER audit_entries_chained AFTER INSERT ON audit_entries
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chain_audit_entry();
+
 -- who may do what --------------------------------------------------------------------------
 
 GRANT SELECT ON ALL TABLES IN SCHEMA public
