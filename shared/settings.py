@@ -57,6 +57,17 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = Field(
         default=None, description="address of the Stripe sandbox; unset: Stripe itself"
     )
+    stripe_calls_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="most calls a second that one process makes to Stripe; unset: 100 with a live"
+        " key, 25 with a test key, no limit at the sandbox",
+    )
+    stripe_endpoint_calls_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="the same for each endpoint; unset: 25, no limit at the sandbox",
+    )
     ingest_url: str = Field(default="http://127.0.0.1:8401", description="where ingest answers")
     rater_url: str = Field(default="http://127.0.0.1:8402", description="where the rater answers")
     invoicer_url: str = Field(

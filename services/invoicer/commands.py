@@ -160,7 +160,7 @@ async def _send(settings: Settings, engine: AsyncEngine, run_id: str) -> None:
     if begun.state == "done":
         return
     async with AsyncSession(engine) as session:
-        count = len(await book.list_invoices(session, run_id=run_id))
+        count = await sending.count_to_send(session, run_id)
     with bar(err, "invoices", count) as shown:
 
         def on_progress(invoice: Invoice) -> None:

@@ -6,12 +6,14 @@ which goes into `options`: in `params` the SDK would send it as a form field.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import stripe
 from stripe import StripeClient
 
 from services.invoicer.building import DraftLine
+from services.invoicer.pace import Pace, limits_for
 from services.invoicer.payload import line_metadata, usage_seconds
 from services.invoicer.stripe_objects import (
     StripeCustomerTwin,
@@ -35,7 +37,9 @@ class StripeGateway:
     """Stripe's API, as far as the invoicer uses it; use it as an async context manager."""
 
     def __init__(self, settings: Settings, *, http_client: stripe.HTTPClient | None = None) -> None:
-        self._http = http_client or stripe.HTTPXClient(timeout=_TIMEOUT_SECONDS)
+        inner = http_client or stripe.HTTPXClient(timeout=_TIMEOUT_SECONDS)
+        self.pace = Pace(limits_for(settings))
+        self._http = _GuardedHTTP(inner, self.pace)
         base = settings.stripe_api_base
         self._v1 = StripeClient(
             settings.stripe_api_key.get_secret_value(),
@@ -157,6 +161,46 @@ class StripeGateway:
                 return
 
 
+class _GuardedHTTP(stripe.HTTPClient):
+    """The SDK's way out: each call waits for its turn, and its answer must be of our version."""
+
+    name = "guarded"
+
+    def __init__(self, inner: stripe.HTTPClient, pace: Pace) -> None:
+        super().__init__()
+        self._inner = inner
+        self._pace = pace
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        """Make a call; raise `StripeFault` for an answer of another version of the API."""
+        await self._pace.wait(method, urlsplit(url).path)
+        content, status, answered = await self._inner.request_async(method, url, headers, post_data)
+        _check_version(answered)
+        return content, status, answered
+
+    async def sleep_async(self, secs: float) -> None:
+        """Sleep, as the SDK would before another try of its own; it makes none here."""
+        await self._inner.sleep_async(secs)
+
+    async def close_async(self) -> None:
+        """Close the connections."""
+        close: Callable[[], Awaitable[None]] = self._inner.close_async
+        await close()
+
+
+def _check_version(headers: Mapping[str, str]) -> None:
+    version = next((v for name, v in headers.items() if name.lower() == "stripe-version"), None)
+    if version not in (None, API_VERSION):
+        raise StripeFault(
+            f"Stripe answers in version {version} of its API, not in {API_VERSION}, which this"
+            " Tallybook is written for; check TALLYBOOK_STRIPE_API_BASE, or upgrade Tallybook",
+            retry="later",
+            reach="account",
+        )
+
+
 def _line_params(line: DraftLine) -> "stripe.params.InvoiceAddLinesParamsLine":
     start, end = usage_seconds(line)
     return {
@@ -187,10 +231,17 @@ def _fault(error: stripe.StripeError) -> StripeFault:
     """Judge an error. The message is Stripe's, which masks keys; the key itself is not in it."""
     status = error.http_status or 0
     if isinstance(error, stripe.APIConnectionError) or status < 400:
-        return StripeFault("Stripe does not answer: the connection failed", retry="soon")
+        message = "Stripe does not answer: the connection failed"
+        return StripeFault(message, retry="soon", reach="stripe")
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        message = "Stripe refuses the API key; check TALLYBOOK_STRIPE_API_KEY"
+        return StripeFault(message, retry="later", reach="account")
+    if status == 400 and "stripe api version" in (error.user_message or "").lower():
         return StripeFault(
-            "Stripe refuses the API key; check TALLYBOOK_STRIPE_API_KEY", retry="later"
+            f"Stripe does not know version {API_VERSION} of its API, which this Tallybook is"
+            f" written for: {error.user_message}",
+            retry="later",
+            reach="account",
         )
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     advice = headers.get("stripe-should-retry")
@@ -203,6 +254,7 @@ def _fault(error: stripe.StripeError) -> StripeFault:
         answered=status not in (409, 429),
         missing=error.code == "resource_missing",
         retry_after=_seconds(headers.get("retry-after")),
+        reach="stripe" if status == 429 or status >= 500 else "call",
     )
 
 

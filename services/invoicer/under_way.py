@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from services.invoicer.breaker import RunStoppedError
 from services.invoicer.sending import Sender
 from shared.tables.invoicer import Invoice
 
@@ -49,6 +50,8 @@ class SendingUnderWay:
                 run = await self._sender.send(run_id, on_progress=_log_invoice)
                 log.info("run", id=run_id, state=run.state)
                 again = run_id in self._again
+        except RunStoppedError as error:
+            log.error("a run was stopped; send it again", run=run_id, why=str(error))
         except Exception:
             log.exception("a run was not sent to its end; send it again", run=run_id)
         finally:

@@ -8,8 +8,9 @@ import pytest
 from pydantic import SecretStr
 from starlette.responses import JSONResponse, Response
 
+from services.invoicer.breaker import RunStoppedError
 from services.invoicer.patience import Patience
-from services.invoicer.sending import Sender
+from services.invoicer.sending import Sender, begin
 from services.invoicer.stripe_gateway import StripeGateway
 from shared.database import open_engine
 from tests.infra.stripe_sandbox.checked import lines_of, ok
@@ -110,6 +111,7 @@ async def test_senders_at_once_make_each_invoice_once(bench: Bench) -> None:
     await bench.frozen(**customers)
     engines = [open_engine(bench.world.settings, "tallybook_invoicer") for _ in range(3)]
     run_id = f"run_{bench.world.period}"
+    await begin(engines[0], run_id, actor="tests")
     senders = [Sender(engine, bench.gateway, workers=24, patience=HURRIED) for engine in engines]
     runs = await asyncio.gather(*(sender.send(run_id) for sender in senders))
     for engine in engines:
@@ -402,14 +404,15 @@ async def test_an_error_without_an_effect_that_stripe_repeats_for_its_key(bench:
     assert await bench.held() == [("open", 1500)]
 
 
-async def test_a_refused_api_key_fails_the_run_at_once_and_shows_no_secret(bench: Bench) -> None:
-    await bench.frozen(acme=ITEMS)
+async def test_a_refused_api_key_stops_the_run_at_once_and_shows_no_secret(bench: Bench) -> None:
+    await bench.frozen(**{f"customer-{number:02d}": ITEMS for number in range(20)})
     secret = SecretStr("sk_live_never_shown")
     settings = bench.world.settings.model_copy(update={"stripe_api_key": secret})
     async with StripeGateway(settings) as gateway:
-        run = await months.send(bench.world, gateway)
-    assert run.state == "failed"
-    state, error = await bench.state()
-    assert (state, "TALLYBOOK_STRIPE_API_KEY" in error) == ("failed_retryable", True)
-    assert "never_shown" not in error
+        with pytest.raises(RunStoppedError) as stopped:
+            await months.send(bench.world, gateway)
+    assert "TALLYBOOK_STRIPE_API_KEY" in str(stopped.value)
+    assert "never_shown" not in str(stopped.value)
+    found = await months.invoices(bench.world)
+    assert {(one.state, one.attempts) for one in found.values()} == {("frozen", 0)}
     assert await bench.send() == "done"

@@ -364,6 +364,7 @@ CREATE TABLE invoices (
     changed_at timestamptz NOT NULL,
     UNIQUE (customer_id, period, currency, kind, revision)
 );
+CREATE INDEX invoices_of_run ON invoices (run_id, customer_id);
 
 CREATE TABLE invoice_lines (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -411,6 +412,18 @@ COMMENT ON COLUMN stripe_intents.refused_at IS
     'Stripe answered with an error, which it repeats for this key: the next try takes another';
 CREATE INDEX stripe_intents_subject ON stripe_intents (subject, step);
 
+CREATE TABLE sending_leases (
+    customer_id text PRIMARY KEY REFERENCES customers,
+    number bigint NOT NULL DEFAULT 0,
+    holder bigint,
+    leased_until timestamptz
+);
+COMMENT ON TABLE sending_leases IS 'who is at work on which customer''s invoices, and until when';
+COMMENT ON COLUMN sending_leases.number IS
+    'goes up with each lease: who holds an earlier one can commit nothing (fencing)';
+COMMENT ON COLUMN sending_leases.holder IS
+    'an advisory lock of this number is held for as long as the holder''s connection stands';
+
 -- everyone -----------------------------------------------------------------------------------
 
 CREATE TABLE audit_entries (
@@ -448,6 +461,6 @@ GRANT EXECUTE ON FUNCTION take_conflict TO tallybook_rater;
 GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 
 GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
-GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents
+GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, sending_leases
     TO tallybook_invoicer;
 GRANT INSERT ON invoice_lines, invoice_line_items TO tallybook_invoicer;
