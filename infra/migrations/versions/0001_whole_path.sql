@@ -373,6 +373,7 @@ CREATE TABLE invoices (
     changed_at timestamptz NOT NULL,
     UNIQUE (customer_id, period, currency, kind, revision)
 );
+CREATE INDEX invoices_of_run ON invoices (run_id, customer_id);
 
 CREATE TABLE invoice_lines (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -419,6 +420,41 @@ COMMENT ON TABLE stripe_intents IS 'written before each call that changes Stripe
 COMMENT ON COLUMN stripe_intents.refused_at IS
     'Stripe answered with an error, which it repeats for this key: the next try takes another';
 CREATE INDEX stripe_intents_subject ON stripe_intents (subject, step);
+
+-- The invoicer may delete no invoice; a run of which nothing was sent it may withdraw whole.
+CREATE FUNCTION withdraw_run(named text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    withdrawn bigint;
+BEGIN
+    PERFORM FROM invoice_runs WHERE id = named AND state IN ('planned', 'approved') FOR UPDATE;
+    IF NOT FOUND OR EXISTS (SELECT FROM invoices i WHERE run_id = named AND (attempts > 0
+        OR stripe_invoice_id IS NOT NULL
+        OR EXISTS (SELECT FROM stripe_intents s WHERE s.subject = i.id))) THEN
+        RETURN NULL;
+    END IF;
+    DELETE FROM invoice_line_items USING invoices i
+        WHERE i.id = invoice_line_items.invoice_id AND i.run_id = named;
+    DELETE FROM invoice_lines USING invoices i
+        WHERE i.id = invoice_lines.invoice_id AND i.run_id = named;
+    DELETE FROM invoices WHERE run_id = named;
+    GET DIAGNOSTICS withdrawn = ROW_COUNT;
+    DELETE FROM invoice_runs WHERE id = named;
+    RETURN withdrawn;
+END $$;
+COMMENT ON FUNCTION withdraw_run IS 'how many invoices it had; null: something of it was sent';
+
+CREATE TABLE sending_leases (
+    customer_id text PRIMARY KEY REFERENCES customers,
+    number bigint NOT NULL DEFAULT 0,
+    holder bigint,
+    leased_until timestamptz
+);
+COMMENT ON TABLE sending_leases IS 'who is at work on which customer''s invoices, and until when';
+COMMENT ON COLUMN sending_leases.number IS
+    'goes up with each lease: who holds an earlier one can commit nothing (fencing)';
+COMMENT ON COLUMN sending_leases.holder IS
+    'an advisory lock of this number is held for as long as the holder''s connection stands';
 
 -- everyone -----------------------------------------------------------------------------------
 
@@ -500,8 +536,8 @@ GRANT EXECUTE ON FUNCTION take_conflict TO tallybook_rater;
 GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 
 GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
-GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents
+GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, sending_leases
     TO tallybook_invoicer;
 GRANT INSERT ON invoice_lines, invoice_line_items TO tallybook_invoicer;
--- A run of which nothing was sent is withdrawn where its month is opened again.
-GRANT DELETE ON invoice_runs, invoices, invoice_lines, invoice_line_items TO tallybook_invoicer;
+REVOKE EXECUTE ON FUNCTION withdraw_run FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION withdraw_run TO tallybook_invoicer;
