@@ -3,6 +3,7 @@
 from infra.stripe_sandbox import objects
 from infra.stripe_sandbox.call import Call, existing, listing, merged_metadata
 from infra.stripe_sandbox.errors import missing_resource
+from infra.stripe_sandbox.events import happened
 from infra.stripe_sandbox.ids import new_id, new_invoice_prefix
 from infra.stripe_sandbox.objects import Json
 
@@ -11,7 +12,7 @@ def create(call: Call) -> Json:
     """Make a customer."""
     document = objects.customer(new_id("cus", 14), call.now, new_invoice_prefix(), call.values)
     call.store.put(document)
-    return document
+    return happened(call, "customer.created", document)
 
 
 def retrieve(call: Call) -> Json:
@@ -30,13 +31,14 @@ def update(call: Call) -> Json:
     if "address" in call.values:
         changed["address"] = objects.address(call.values)
     call.store.put(changed)
-    return changed
+    return happened(call, "customer.updated", changed)
 
 
 def delete(call: Call) -> Json:
     """Delete a customer; its invoices stay."""
-    existing(call, "customer", call.object_id, "id")
+    document = existing(call, "customer", call.object_id, "id")
     call.store.mark_deleted(call.object_id)
+    happened(call, "customer.deleted", document)
     return objects.deleted("customer", call.object_id)
 
 

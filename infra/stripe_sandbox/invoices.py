@@ -8,8 +8,10 @@ https://docs.stripe.com/invoicing/overview#invoice-statuses.
 from infra.stripe_sandbox import objects
 from infra.stripe_sandbox.call import Call, existing, listing, merged_metadata
 from infra.stripe_sandbox.errors import StripeApiError, missing_parameter, refused
+from infra.stripe_sandbox.events import emit, happened
 from infra.stripe_sandbox.ids import new_id
 from infra.stripe_sandbox.objects import Json
+from infra.stripe_sandbox.store import Store
 
 MOST_LINES = 250
 """How many lines an invoice holds."""
@@ -25,7 +27,7 @@ def create(call: Call) -> Json:
     document = objects.invoice(new_id("in"), call.now, owner, values)
     _set_due_date(document, values.get("days_until_due"))
     call.store.put(document)
-    return _shown(call, document)
+    return happened(call, "invoice.created", _shown(call, document))
 
 
 def retrieve(call: Call) -> Json:
@@ -53,13 +55,15 @@ def update(call: Call) -> Json:
     _set_due_date(document, values.get("days_until_due"))
     document["metadata"] = merged_metadata(document, call)
     call.store.put(document)
-    return _shown(call, document)
+    return happened(call, "invoice.updated", _shown(call, document))
 
 
 def delete(call: Call) -> Json:
     """Delete a draft for good."""
-    if existing(call, "invoice", call.object_id, "invoice")["status"] != "draft":
+    document = existing(call, "invoice", call.object_id, "invoice")
+    if document["status"] != "draft":
         raise refused("You can only delete draft invoices.")
+    happened(call, "invoice.deleted", _shown(call, document))
     call.store.remove(call.object_id)
     return objects.deleted("invoice", call.object_id)
 
@@ -81,7 +85,7 @@ def add_lines(call: Call) -> Json:
     document.update(objects.totals(document["subtotal"] + sum(line["amount"] for line in lines)))
     document["metadata"] = merged_metadata(document, call, "invoice_metadata")
     call.store.put(document)
-    return _shown(call, document)
+    return happened(call, "invoice.updated", _shown(call, document))
 
 
 def list_lines(call: Call) -> Json:
@@ -114,7 +118,7 @@ def send(call: Call) -> Json:
             "This invoice cannot be sent right now. Please contact us via"
             " https://support.stripe.com/contact with details, so we can help."
         )
-    return _shown(call, document)
+    return happened(call, "invoice.sent", _shown(call, document))
 
 
 def pay(call: Call) -> Json:
@@ -132,7 +136,6 @@ def pay(call: Call) -> Json:
                 " sandbox takes no payment methods: pass paid_out_of_band=true."
             )
         _mark_paid(call, document)
-    call.store.put(document)
     return _shown(call, document)
 
 
@@ -142,7 +145,7 @@ def void(call: Call) -> Json:
     if document["status"] == "paid":
         raise refused("Invoices with `paid` payments cannot be voided.")
     _check_status(document, "open", "uncollectible")
-    return _moved(call, document, "void", "voided_at")
+    return _moved(call, document, "void", "voided_at", "invoice.voided")
 
 
 def mark_uncollectible(call: Call) -> Json:
@@ -151,7 +154,41 @@ def mark_uncollectible(call: Call) -> Json:
     if document["status"] == "uncollectible":
         raise refused("This invoice has already been marked uncollectible.")
     _check_status(document, "open")
-    return _moved(call, document, "uncollectible", "marked_uncollectible_at")
+    return _moved(
+        call,
+        document,
+        "uncollectible",
+        "marked_uncollectible_at",
+        "invoice.marked_uncollectible",
+    )
+
+
+def credit(call: Call, document: Json, pre_payment: int, post_payment: int, balance: int) -> None:
+    """Let a credit note lower what is open of an invoice, or say what of it was paid back.
+
+    `balance` of that is added to what the customer is owed, in minor units like the others.
+    """
+    document["amount_due"] -= pre_payment
+    document["amount_remaining"] -= pre_payment
+    document["pre_payment_credit_notes_amount"] += pre_payment
+    document["post_payment_credit_notes_amount"] += post_payment
+    call.store.put(document)
+    found = call.store.get("customer", document["customer"])
+    if balance and found is not None:
+        found[0].update(balance=found[0]["balance"] - balance, currency=document["currency"])
+        call.store.put(found[0])
+    if document["status"] == "open" and document["amount_remaining"] == 0:
+        _mark_paid(call, document)
+    else:
+        happened(call, "invoice.updated", _shown(call, document))
+
+
+def overdue(store: Store, now: int) -> None:
+    """Note which open invoices are past the day on which they were due, each once."""
+    for document in store.newly_overdue(now):
+        lines, more = store.lines_page(document["id"], {"limit": objects.SHOWN_LINES})
+        shown = objects.shown_invoice(document, lines, more)
+        emit(store, now, "invoice.overdue", shown)
 
 
 def _finalize(call: Call, document: Json) -> None:
@@ -179,10 +216,11 @@ def _finalize(call: Call, document: Json) -> None:
     if ending != starting:
         owner.update(balance=ending, currency=document["currency"])
     call.store.put(owner)
+    document["attempted"] = due == 0
+    call.store.put(document)
+    happened(call, "invoice.finalized", _shown(call, document))
     if due == 0:
         _mark_paid(call, document)
-        document["attempted"] = True
-    call.store.put(document)
 
 
 def _mark_paid(call: Call, document: Json) -> None:
@@ -193,14 +231,16 @@ def _mark_paid(call: Call, document: Json) -> None:
         amount_remaining=0,
     )
     document["status_transitions"]["paid_at"] = call.now
+    call.store.put(document)
+    happened(call, "invoice.paid", _shown(call, document))
 
 
-def _moved(call: Call, document: Json, status: str, transition: str) -> Json:
+def _moved(call: Call, document: Json, status: str, transition: str, event: str) -> Json:
     document["status"] = status
     document["auto_advance"] = False
     document["status_transitions"][transition] = call.now
     call.store.put(document)
-    return _shown(call, document)
+    return happened(call, event, _shown(call, document))
 
 
 def _shown(call: Call, document: Json) -> Json:

@@ -139,6 +139,98 @@ def invoice(object_id: str, created: int, owner: Json, values: Json) -> Json:
     }
 
 
+def credit_note(
+    object_id: str,
+    created: int,
+    invoice: Json,
+    values: Json,
+    lines: Sequence[Json],
+    *,
+    number: str,
+    pre_payment: int,
+    post_payment: int,
+) -> Json:
+    """Make a credit note; `pre_payment` lowers what is open, `post_payment` is paid back."""
+    total = pre_payment + post_payment
+    url = f"/v1/credit_notes/{object_id}/lines"
+    kinds = {(True, False): "pre_payment", (False, True): "post_payment"}
+    return {
+        "id": object_id,
+        "object": "credit_note",
+        "amount": total,
+        "amount_shipping": 0,
+        "created": created,
+        "currency": invoice["currency"],
+        "customer": invoice["customer"],
+        "customer_account": None,
+        "customer_balance_transaction": None,
+        "discount_amount": 0,
+        "discount_amounts": [],
+        "effective_at": created,
+        "invoice": invoice["id"],
+        "lines": listing(url, lines, more=False),
+        "livemode": False,
+        "memo": values.get("memo"),
+        "metadata": merge_metadata({}, values.get("metadata")),
+        "number": number,
+        "out_of_band_amount": values.get("out_of_band_amount"),
+        "pdf": f"{invoice['invoice_pdf']}/{object_id}",
+        "post_payment_amount": post_payment,
+        "pre_payment_amount": pre_payment,
+        "pretax_credit_amounts": [],
+        "reason": values.get("reason"),
+        "refunds": [],
+        "shipping_cost": None,
+        "status": "issued",
+        "subtotal": total,
+        "subtotal_excluding_tax": total,
+        "total": total,
+        "total_excluding_tax": total,
+        "total_taxes": [],
+        "type": kinds.get((bool(pre_payment), bool(post_payment)), "mixed"),
+        "voided_at": None,
+    }
+
+
+def credit_note_line(object_id: str, of: Json, amount: int) -> Json:
+    """Make a line of a credit note, for a line of an invoice."""
+    return {
+        "id": object_id,
+        "object": "credit_note_line_item",
+        "amount": amount,
+        "description": of["description"],
+        "discount_amount": 0,
+        "discount_amounts": [],
+        "invoice_line_item": of["id"],
+        "livemode": False,
+        "metadata": {},
+        "pretax_credit_amounts": [],
+        "quantity": None,
+        "tax_rates": [],
+        "taxes": [],
+        "type": "invoice_line_item",
+        "unit_amount": None,
+        "unit_amount_decimal": None,
+    }
+
+
+def webhook_endpoint(object_id: str, created: int, values: Json) -> Json:
+    """Make a webhook endpoint, without its secret."""
+    return {
+        "id": object_id,
+        "object": "webhook_endpoint",
+        "api_version": values.get("api_version"),
+        "application": None,
+        "created": created,
+        "description": values.get("description"),
+        "enabled_events": values["enabled_events"],
+        "livemode": False,
+        "metadata": merge_metadata({}, values.get("metadata")),
+        "status": "enabled",
+        "url": values["url"],
+    }
+
+
 def automatic_tax(enabled: bool) -> Json:
     """Make an invoice's tax setting; the sandbox's tax is always zero."""
     return {

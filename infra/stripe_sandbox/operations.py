@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from infra.stripe_sandbox import customers, invoices, params
+from infra.stripe_sandbox import (
+    credit_notes,
+    customers,
+    events,
+    invoices,
+    params,
+    webhook_endpoints,
+)
 from infra.stripe_sandbox.call import Call
 from infra.stripe_sandbox.objects import Json
 from infra.stripe_sandbox.reading import Fields
@@ -25,6 +32,10 @@ _CUSTOMERS = "/v1/customers"
 _CUSTOMER = "/v1/customers/{id}"
 _INVOICES = "/v1/invoices"
 _INVOICE = "/v1/invoices/{id}"
+_CREDIT_NOTES = "/v1/credit_notes"
+_CREDIT_NOTE = "/v1/credit_notes/{id}"
+_ENDPOINTS = "/v1/webhook_endpoints"
+_ENDPOINT = "/v1/webhook_endpoints/{id}"
 
 OPERATIONS = (
     Operation("customers.create", "POST", _CUSTOMERS, params.CUSTOMER, customers.create),
@@ -67,6 +78,41 @@ OPERATIONS = (
         f"{_INVOICE}/mark_uncollectible",
         params.NONE,
         invoices.mark_uncollectible,
+    ),
+    Operation(
+        "credit_notes.create",
+        "POST",
+        _CREDIT_NOTES,
+        params.CREDIT_NOTE,
+        credit_notes.create,
+        required=("invoice", "lines"),
+    ),
+    Operation(
+        "credit_notes.list", "GET", _CREDIT_NOTES, params.LIST_CREDIT_NOTES, credit_notes.page
+    ),
+    Operation("credit_notes.retrieve", "GET", _CREDIT_NOTE, params.NONE, credit_notes.retrieve),
+    Operation(
+        "credit_notes.update", "POST", _CREDIT_NOTE, params.UPDATE_CREDIT_NOTE, credit_notes.update
+    ),
+    Operation("credit_notes.void", "POST", f"{_CREDIT_NOTE}/void", params.NONE, credit_notes.void),
+    Operation("events.list", "GET", "/v1/events", params.LIST_EVENTS, events.page),
+    Operation("events.retrieve", "GET", "/v1/events/{id}", params.NONE, events.retrieve),
+    Operation(
+        "webhook_endpoints.create",
+        "POST",
+        _ENDPOINTS,
+        params.ENDPOINT,
+        webhook_endpoints.create,
+        required=("url", "enabled_events"),
+    ),
+    Operation(
+        "webhook_endpoints.list", "GET", _ENDPOINTS, params.LIST_ENDPOINTS, webhook_endpoints.page
+    ),
+    Operation(
+        "webhook_endpoints.retrieve", "GET", _ENDPOINT, params.NONE, webhook_endpoints.retrieve
+    ),
+    Operation(
+        "webhook_endpoints.delete", "DELETE", _ENDPOINT, params.NONE, webhook_endpoints.delete
     ),
 )
 """All of them."""

@@ -84,4 +84,44 @@ ADD_LINES: Fields = {
 }
 LIST_LINES: Fields = _PAGE
 FINALIZE: Fields = {"auto_advance": boolean}
+LIST_EVENTS: Fields = {
+    **_PAGE,
+    "created": _CREATED,
+    "type": text(),
+    "types": listed(text(), 20),
+}
+ENDPOINT: Fields = {
+    "api_version": text(),
+    "description": optional_text(),
+    "enabled_events": listed(text(), 100),
+    "metadata": metadata,
+    "url": text(),
+}
+LIST_ENDPOINTS: Fields = _PAGE
+CREDIT_NOTE: Fields = {
+    "credit_amount": integer(0),
+    "invoice": text(),
+    "lines": listed(
+        group(
+            {
+                "amount": integer(),
+                "invoice_line_item": text(),
+                "type": choice("invoice_line_item"),
+            },
+            ("amount", "invoice_line_item", "type"),
+        ),
+        MOST_LINES_A_CALL,
+    ),
+    "memo": optional_text(),
+    "metadata": metadata,
+    "out_of_band_amount": integer(0),
+    "reason": choice("duplicate", "fraudulent", "order_change", "product_unsatisfactory"),
+}
+LIST_CREDIT_NOTES: Fields = {
+    **_PAGE,
+    "created": _CREATED,
+    "customer": text(),
+    "invoice": text(),
+}
+UPDATE_CREDIT_NOTE: Fields = {"metadata": metadata}
 PAY: Fields = {"paid_out_of_band": boolean}

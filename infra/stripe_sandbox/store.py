@@ -16,7 +16,7 @@ import msgspec
 from infra.stripe_sandbox.errors import missing_resource
 from infra.stripe_sandbox.objects import Json
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE objects (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -26,6 +26,8 @@ CREATE TABLE objects (
     email TEXT,
     status TEXT,
     collection_method TEXT,
+    type TEXT,
+    invoice TEXT,
     created INTEGER NOT NULL,
     deleted INTEGER NOT NULL DEFAULT 0,
     body TEXT NOT NULL
@@ -33,6 +35,16 @@ CREATE TABLE objects (
 CREATE INDEX objects_by_kind ON objects (kind, sequence);
 CREATE INDEX objects_by_customer ON objects (kind, customer, sequence);
 CREATE INDEX objects_by_email ON objects (kind, email, sequence);
+CREATE TABLE secrets (endpoint TEXT PRIMARY KEY, secret TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE deliveries (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    event TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE overdue (invoice TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE controls (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE lines (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -52,7 +64,7 @@ CREATE TABLE answers (
 """
 
 _BOUNDS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_FILTERS = ("customer", "email", "status", "collection_method")
+_FILTERS = ("customer", "email", "status", "collection_method", "type", "invoice")
 _PAGE = 10
 
 
@@ -74,6 +86,17 @@ class KeptAnswer:
     request_id: str
     status: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event on its way to an endpoint: its body, and how often it was tried."""
+
+    number: int
+    body: bytes
+    url: str
+    secret: str
+    attempts: int
 
 
 class Store:
@@ -121,8 +144,8 @@ class Store:
     def put(self, document: Json) -> None:
         """Write an object, new or changed."""
         self._db.execute(
-            "INSERT INTO objects (id, kind, customer, email, status, collection_method, created,"
-            " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO objects (id, kind, customer, email, status, collection_method, type,"
+            " invoice, created, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET email = excluded.email, status = excluded.status,"
             " collection_method = excluded.collection_method, body = excluded.body",
             (
@@ -132,6 +155,8 @@ class Store:
                 document.get("email"),
                 document.get("status"),
                 document.get("collection_method"),
+                document.get("type"),
+                document.get("invoice"),
                 document["created"],
                 msgspec.json.encode(document).decode(),
             ),
@@ -149,7 +174,9 @@ class Store:
         self._db.execute("UPDATE objects SET deleted = 1 WHERE id = ?", (object_id,))
 
     def remove(self, object_id: str) -> None:
-        """Remove an object and its lines."""
+        """Remove an object and what belongs to it."""
+        self._db.execute("DELETE FROM deliveries WHERE endpoint = ?", (object_id,))
+        self._db.execute("DELETE FROM secrets WHERE endpoint = ?", (object_id,))
         self._db.execute("DELETE FROM lines WHERE invoice = ?", (object_id,))
         self._db.execute("DELETE FROM objects WHERE id = ?", (object_id,))
 
@@ -160,6 +187,9 @@ class Store:
             if name in query:
                 where.append(f"{name} = ?")
                 values.append(query[name])
+        if "types" in query:
+            where.append(f"type IN ({', '.join('?' * len(query['types']))})")
+            values.extend(query["types"])
         created = query.get("created", {})
         if isinstance(created, int):
             created = {"gte": created, "lte": created}
@@ -174,6 +204,31 @@ class Store:
             "INSERT INTO lines (id, invoice, body) VALUES (?, ?, ?)",
             [(line["id"], invoice, msgspec.json.encode(line).decode()) for line in lines],
         )
+
+    def line(self, invoice: str, line_id: str) -> Json | None:
+        """Read a line of an invoice."""
+        row = self._db.execute(
+            "SELECT body FROM lines WHERE id = ? AND invoice = ?", (line_id, invoice)
+        ).fetchone()
+        return None if row is None else msgspec.json.decode(row[0])
+
+    def all(self, kind: str) -> list[Json]:
+        """Give all objects of a kind, the oldest first."""
+        rows = self._db.execute(
+            "SELECT body FROM objects WHERE kind = ? AND deleted = 0 ORDER BY sequence", (kind,)
+        )
+        return [msgspec.json.decode(row[0]) for row in rows]
+
+    def newly_overdue(self, now: int) -> list[Json]:
+        """Give the open invoices that are past their due date, each of them once."""
+        rows = self._db.execute(
+            "SELECT id, body FROM objects WHERE kind = 'invoice' AND status = 'open'"
+            " AND json_extract(body, '$.due_date') < ? AND id NOT IN (SELECT invoice FROM overdue)"
+            " ORDER BY sequence",
+            (now,),
+        ).fetchall()
+        self._db.executemany("INSERT INTO overdue VALUES (?)", [(row[0],) for row in rows])
+        return [msgspec.json.decode(row[1]) for row in rows]
 
     def count_lines(self, invoice: str) -> int:
         """Count an invoice's lines."""
@@ -235,14 +290,62 @@ class Store:
             (key, *values, answer.body),
         )
 
+    def forget_answers(self) -> None:
+        """Forget what was answered to which idempotency key."""
+        self._db.execute("DELETE FROM answers")
+
+    def control(self, name: str) -> int:
+        """Give what a control is set to, 0 for one that never was."""
+        row = self._db.execute("SELECT value FROM controls WHERE name = ?", (name,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def set_control(self, name: str, value: int) -> None:
+        """Set a control."""
+        self._db.execute("INSERT OR REPLACE INTO controls VALUES (?, ?)", (name, value))
+
+    def keep_secret(self, endpoint: str, secret: str) -> None:
+        """Keep the secret with which an endpoint's deliveries are signed."""
+        self._db.execute("INSERT INTO secrets VALUES (?, ?)", (endpoint, secret))
+
+    def add_delivery(self, event: str, endpoint: str) -> None:
+        """Note that an event is to be delivered."""
+        self._db.execute(
+            "INSERT INTO deliveries (event, endpoint) VALUES (?, ?)", (event, endpoint)
+        )
+
+    def due_deliveries(self, now: float, most: int) -> list[Delivery]:
+        """Give what is to be delivered by now, in Unix time, the oldest first."""
+        rows = self._db.execute(
+            "SELECT d.sequence, e.body, w.body, s.secret, d.attempts FROM deliveries d"
+            " JOIN objects e ON e.id = d.event JOIN objects w ON w.id = d.endpoint"
+            " JOIN secrets s ON s.endpoint = d.endpoint"
+            " WHERE d.due <= ? ORDER BY d.sequence LIMIT ?",
+            (now, most),
+        )
+        return [
+            Delivery(row[0], row[1].encode(), msgspec.json.decode(row[2])["url"], row[3], row[4])
+            for row in rows
+        ]
+
+    def end_delivery(self, number: int) -> None:
+        """Drop a delivery that was taken, or was tried too often."""
+        self._db.execute("DELETE FROM deliveries WHERE sequence = ?", (number,))
+
+    def put_off_delivery(self, number: int, due: float) -> None:
+        """Note that a delivery was tried, and when it is to be tried again."""
+        self._db.execute(
+            "UPDATE deliveries SET attempts = attempts + 1, due = ? WHERE sequence = ?",
+            (due, number),
+        )
+
     def counts(self) -> dict[str, dict[str, int]]:
-        """Count the objects by kind and status, and the lines and kept answers."""
+        """Count the objects but events by kind and status, and the lines and kept answers."""
         counted: dict[str, dict[str, int]] = {"customer": {}, "invoice": {}}
         for kind, status, number in self._db.execute(
             "SELECT kind, CASE deleted WHEN 1 THEN 'deleted' ELSE coalesce(status, 'active') END,"
-            " count(*) FROM objects GROUP BY 1, 2"
+            " count(*) FROM objects WHERE kind <> 'event' GROUP BY 1, 2"
         ):
-            counted[kind][status] = number
+            counted.setdefault(kind, {})[status] = number
         for kind, table in (("line_item", "lines"), ("idempotent_answer", "answers")):
             (number,) = self._db.execute(f"SELECT count(*) FROM {table}").fetchone()
             counted[kind] = {"total": number}

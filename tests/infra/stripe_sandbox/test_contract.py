@@ -109,6 +109,8 @@ async def test_an_invoices_whole_life_through_the_real_sdk(
     assert [one.id for one in listed.data] == [sent]
     assert (await v1.invoices.retrieve_async(sent)).lines.has_more
 
+    await _credit_notes(sdk, sent, paid)
+    await _events_and_endpoints(sdk)
     await v1.invoices.delete_async(draft)
     await v1.customers.delete_async(customer.id)
     assert (await v1.customers.retrieve_async(customer.id)).deleted
@@ -118,7 +120,63 @@ async def test_an_invoices_whole_life_through_the_real_sdk(
 
 
 def _template(path: str) -> str:
-    return re.sub(r"/(cus|in)_[^/]+", "/{id}", path)
+    return re.sub(r"/(cus|in|cn|evt|we)_[^/]+", "/{id}", path)
+
+
+async def _credit_notes(sdk: stripe.StripeClient, is_open: str, is_paid: str) -> None:
+    notes = sdk.v1.credit_notes
+    lines = (await sdk.v1.invoices.line_items.list_async(is_open)).data
+    note = await notes.create_async(
+        {
+            "invoice": is_open,
+            "lines": [
+                {"type": "invoice_line_item", "invoice_line_item": lines[0].id, "amount": 250}
+            ],
+            "memo": "a test run",
+            "metadata": {"reference": "r1"},
+            "reason": "order_change",
+        },
+        {"idempotency_key": "credit"},
+    )
+    assert (note.status, note.pre_payment_amount, note.post_payment_amount) == ("issued", 250, 0)
+    await notes.update_async(note.id, {"metadata": {"reference": "r2"}})
+    read = (await notes.retrieve_async(note.id)).to_dict()
+    assert read["metadata"] == {"reference": "r2"}
+    assert [one.id for one in (await notes.list_async({"invoice": is_open})).data] == [note.id]
+    assert (await notes.void_credit_note_async(note.id)).status == "void"
+    (line,) = (await sdk.v1.invoices.line_items.list_async(is_paid)).data
+    back = await notes.create_async(
+        {
+            "invoice": is_paid,
+            "lines": [{"type": "invoice_line_item", "invoice_line_item": line.id, "amount": 100}],
+            "credit_amount": 60,
+            "out_of_band_amount": 40,
+        }
+    )
+    assert (back.type, back.post_payment_amount) == ("post_payment", 100)
+
+
+async def _events_and_endpoints(sdk: stripe.StripeClient) -> None:
+    v1 = sdk.v1
+    first = await v1.events.list_async({"limit": 3, "created": {"gte": 1}})
+    assert (len(first.data), first.has_more) == (3, True)
+    paid = await v1.events.list_async({"type": "invoice.paid"})
+    assert {one.type for one in paid.data} == {"invoice.paid"}
+    some = await v1.events.list_async({"types": ["invoice.paid", "invoice.voided"]})
+    assert {one.type for one in some.data} == {"invoice.paid", "invoice.voided"}
+    assert (await v1.events.retrieve_async(paid.data[0].id)).id == paid.data[0].id
+
+    made = await v1.webhook_endpoints.create_async(
+        {
+            "url": "http://127.0.0.1:9/hook",
+            "enabled_events": ["invoice.paid"],
+            "api_version": "2026-08-26.dahlia",
+        }
+    )
+    assert (made.secret or "").startswith("whsec_")
+    assert "secret" not in (await v1.webhook_endpoints.retrieve_async(made.id)).to_dict()
+    assert [one.id for one in (await v1.webhook_endpoints.list_async()).data] == [made.id]
+    assert (await v1.webhook_endpoints.delete_async(made.id)).deleted
 
 
 async def _copy(sdk: stripe.StripeClient, customer: str) -> str:
