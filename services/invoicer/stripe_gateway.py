@@ -13,6 +13,7 @@ import stripe
 from stripe import StripeClient
 
 from services.invoicer.building import DraftLine
+from services.invoicer.following.events import TYPES, StripeEvent, read_event
 from services.invoicer.pace import Pace, limits_for
 from services.invoicer.payload import line_metadata, usage_seconds
 from services.invoicer.stripe_objects import (
@@ -146,6 +147,22 @@ class StripeGateway:
             lines.extend(_read(item, StripeLine) for item in page.data)
             if not page.has_more or not page.data:
                 return lines
+
+    async def events_since(self, created: int) -> list[StripeEvent]:
+        """Give the events at or after a Unix time that an invoice is looked at for."""
+        found: list[StripeEvent] = []
+        while True:
+            params: stripe.params.EventListParams = {
+                "created": {"gte": created},
+                "types": list(TYPES),
+                "limit": _PAGE,
+            }
+            if found:
+                params["starting_after"] = found[-1].id
+            page = await _answer(self._v1.events.list_async(params))
+            found.extend(read_event(item.to_dict()) for item in page.data)
+            if not page.has_more or not page.data:
+                return found
 
     async def invoices_since(
         self, created: int, *, stripe_customer: str | None = None

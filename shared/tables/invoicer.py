@@ -100,6 +100,21 @@ class StripeCustomer(SQLModel, table=True):
     created_at: Moment
 
 
+class StripeEventRow(SQLModel, table=True):
+    """An event of Stripe's; `applied_at` is when its invoice was read after it."""
+
+    __tablename__ = "stripe_events"
+
+    id: str = Field(primary_key=True)
+    type: str
+    object_id: str
+    stripe_invoice_id: str | None = None
+    created_at: Moment
+    received_at: Moment
+    listed_at: OptionalMoment = None
+    applied_at: OptionalMoment = None
+
+
 class StripeIntent(SQLModel, table=True):
     """A call that changes Stripe, written down before it was first sent.
 

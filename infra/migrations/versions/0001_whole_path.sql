@@ -435,6 +435,22 @@ COMMENT ON COLUMN stripe_intents.refused_at IS
     'Stripe answered with an error, which it repeats for this key: the next try takes another';
 CREATE INDEX stripe_intents_subject ON stripe_intents (subject, step);
 
+CREATE TABLE stripe_events (
+    id text PRIMARY KEY,
+    type text NOT NULL,
+    object_id text NOT NULL,
+    stripe_invoice_id text,
+    created_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL,
+    listed_at timestamptz,
+    applied_at timestamptz
+);
+COMMENT ON COLUMN stripe_events.listed_at IS 'seen in Stripe''s list: listing goes on from there';
+COMMENT ON COLUMN stripe_events.applied_at IS
+    'when its invoice was read after it; null: it waits for an invoice of ours to be final';
+CREATE INDEX stripe_events_waiting ON stripe_events (stripe_invoice_id) WHERE applied_at IS NULL;
+CREATE INDEX stripe_events_listed ON stripe_events (created_at) WHERE listed_at IS NOT NULL;
+
 -- The invoicer may delete no invoice; a run of which nothing was sent it may withdraw whole.
 CREATE FUNCTION withdraw_run(named text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -550,8 +566,8 @@ GRANT EXECUTE ON FUNCTION take_conflict TO tallybook_rater;
 GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 
 GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
-GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, sending_leases
-    TO tallybook_invoicer;
+GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, stripe_events,
+    sending_leases TO tallybook_invoicer;
 GRANT INSERT ON invoice_lines, invoice_line_items TO tallybook_invoicer;
 -- The line items of a void invoice go over to the one that is issued in its place.
 GRANT UPDATE (invoice_id) ON invoice_line_items TO tallybook_invoicer;

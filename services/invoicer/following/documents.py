@@ -1,8 +1,11 @@
 """The JSON of what happens to invoices after they were sent."""
 
+from collections.abc import Sequence
+
 from typing_extensions import TypedDict
 
 from services.invoicer.documents import InvoiceDocument, invoice_document
+from services.invoicer.following.follower import Moved
 from services.invoicer.following.voiding import Voided
 
 
@@ -11,6 +14,26 @@ class VoidedDocument(TypedDict):
 
     invoice: InvoiceDocument
     reissued: InvoiceDocument | None
+
+
+class MovedDocument(TypedDict):
+    """An invoice whose state has changed, and the state before."""
+
+    before: str
+    invoice: InvoiceDocument
+
+
+class FollowedDocument(TypedDict):
+    """The invoices whose state has changed."""
+
+    moved: list[MovedDocument]
+
+
+def followed_document(moved: Sequence[Moved]) -> FollowedDocument:
+    """Describe what came of following invoices."""
+    return {
+        "moved": [{"before": one.before, "invoice": invoice_document(one.invoice)} for one in moved]
+    }
 
 
 def voided_document(voided: Voided) -> VoidedDocument:

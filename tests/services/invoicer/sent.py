@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from services.invoicer.following.events import StripeEvent, read_event
+from services.invoicer.following.follower import Follower
 from services.invoicer.following.voiding import Voided, Voiding
 from services.invoicer.patience import Patience
 from services.invoicer.stripe_gateway import StripeGateway
@@ -58,6 +60,15 @@ class SentMonth:
         invoice = await self.invoice(customer)
         path = f"/v1/invoices/{invoice.stripe_invoice_id}/{act}"
         return ok(await self.stripe.api.post(path, values))
+
+    def follower(self, clock: Clock = present) -> Follower:
+        """Give what lets invoices follow Stripe."""
+        return Follower(self.world.engine("tallybook_invoicer"), self.gateway, clock, HURRIED)
+
+    async def events(self) -> list[StripeEvent]:
+        """Give what Stripe's list tells happened, the oldest first."""
+        page = ok(await self.stripe.api.get("/v1/events", {"limit": 100}))
+        return [read_event(one) for one in page["data"][::-1]]
 
     async def void(
         self,
