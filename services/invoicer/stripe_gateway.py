@@ -67,6 +67,26 @@ class StripeGateway:
         )
         return _read(await _answer(answer), StripeCustomerTwin)
 
+    async def update_customer(
+        self, stripe_customer: str, *, name: str, email: str, key: str
+    ) -> None:
+        """Change a customer's name and address; a deleted customer is missing."""
+        await _answer(
+            self._v1.customers.update_async(
+                stripe_customer, {"name": name, "email": email}, {"idempotency_key": key}
+            )
+        )
+
+    async def is_customer_there(self, stripe_customer: str) -> bool:
+        """Tell whether Stripe still has a customer."""
+        try:
+            found = await _answer(self._v1.customers.retrieve_async(stripe_customer))
+        except StripeFault as fault:
+            if fault.missing:
+                return False
+            raise
+        return not getattr(found, "deleted", False)
+
     async def customers_by_email(self, email: str) -> AsyncIterator[StripeCustomerTwin]:
         """Give the customers with an e-mail address."""
         last: str | None = None

@@ -85,6 +85,7 @@ class StripeCustomerTwin:
     """A customer at Stripe."""
 
     id: str
+    name: str | None = None
     email: str | None = None
     metadata: dict[str, str] | None = None
 

@@ -91,12 +91,15 @@ class InvoiceLineItem(SQLModel, table=True):
 
 
 class StripeCustomer(SQLModel, table=True):
-    """A customer's twin at Stripe."""
+    """A customer's twin at Stripe, and what was last told there of it."""
 
     __tablename__ = "stripe_customers"
 
     customer_id: str = Field(primary_key=True, foreign_key="customers.id")
     stripe_customer_id: str = Field(unique=True)
+    name: str
+    email: str
+    told_at: Moment
     created_at: Moment
 
 

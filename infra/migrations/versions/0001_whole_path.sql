@@ -419,8 +419,12 @@ CREATE INDEX invoice_line_items_invoice ON invoice_line_items (invoice_id, posit
 CREATE TABLE stripe_customers (
     customer_id text PRIMARY KEY REFERENCES customers,
     stripe_customer_id text NOT NULL UNIQUE,
+    name text NOT NULL,
+    email text NOT NULL,
+    told_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL
 );
+COMMENT ON COLUMN stripe_customers.told_at IS 'when name and address were last told to Stripe';
 
 CREATE TABLE stripe_intents (
     idempotency_key text PRIMARY KEY,
