@@ -18,6 +18,7 @@ from services.invoicer.arguments import (
     with_engine,
 )
 from services.invoicer.closing import close_period, list_periods
+from services.invoicer.following.documents import read_invoice
 from services.invoicer.reopening import reopen_period
 from shared.audit import login_name
 from shared.clock import present
@@ -86,12 +87,16 @@ def invoices_show(
     invoice_id: Annotated[str, typer.Argument(metavar="ID", help="an invoice's id")],
     json: JsonOption = False,
 ) -> None:
-    """Show an invoice with its lines."""
-    found = run_in_session(ROLE, lambda session: book.get_invoice(session, invoice_id))
-    document = documents.whole_invoice_document(*found)
+    """Show an invoice with its lines, and what was given back of them."""
+    document = run_in_session(ROLE, lambda session: read_invoice(session, invoice_id))
     rows = chosen(document["lines"], "position", "description", "exact_amount", "amount")
     title = (
         f"{document['customer']}, {document['period']}: {document['total']}"
         f" {document['currency']}, {document['state']}"
     )
     show(document, json=json, table=lambda: rows_table(rows, title=title, empty=title))
+    for one in document["credits"]:
+        say(
+            f"credit of {one['amount']} {one['currency']} on line {one['line']}:"
+            f" {one['state']}, {one['why']} ({one['reference']})"
+        )

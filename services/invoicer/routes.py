@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from services.invoicer import documents, runs, steering
 from services.invoicer.closing import close_period, list_periods
 from services.invoicer.diffing import diff_runs
+from services.invoicer.following.documents import CreditedInvoiceDocument, read_invoice
 from services.invoicer.planning import preview
 from services.invoicer.reconciliation import report
 from services.invoicer.reconciliation.classify import reconcile
@@ -259,8 +260,6 @@ async def list_invoices(
 
 
 @router.get("/invoices/{invoice_id}")
-async def show_invoice(
-    _key: Finance, invoice_id: str, session: Session
-) -> documents.WholeInvoiceDocument:
-    """Give an invoice with its lines."""
-    return documents.whole_invoice_document(*await runs.get_invoice(session, invoice_id))
+async def show_invoice(_key: Finance, invoice_id: str, session: Session) -> CreditedInvoiceDocument:
+    """Give an invoice with its lines, and what was given back of them."""
+    return await read_invoice(session, invoice_id)

@@ -17,6 +17,7 @@ from services.invoicer.following.events import TYPES, StripeEvent, read_event
 from services.invoicer.pace import Pace, limits_for
 from services.invoicer.payload import line_metadata, usage_seconds
 from services.invoicer.stripe_objects import (
+    StripeCreditNote,
     StripeCustomerTwin,
     StripeFault,
     StripeInvoice,
@@ -147,6 +148,47 @@ class StripeGateway:
         """Cancel a finalized, unpaid invoice; Stripe refuses it for any other."""
         answer = self._v1.invoices.void_invoice_async(stripe_invoice, {}, {"idempotency_key": key})
         return _read(await _answer(answer), StripeInvoice)
+
+    async def create_credit_note(
+        self,
+        stripe_invoice: str,
+        *,
+        line: str,
+        amount: int,
+        to_balance: int,
+        memo: str,
+        credit: str,
+        key: str,
+    ) -> StripeCreditNote:
+        """Credit a line by an amount, in minor units; what is paid goes to the balance."""
+        params: stripe.params.CreditNoteCreateParams = {
+            "invoice": stripe_invoice,
+            "lines": [{"type": "invoice_line_item", "invoice_line_item": line, "amount": amount}],
+            "memo": memo,
+            "metadata": {"tallybook_credit": credit},
+        }
+        if to_balance:
+            params["credit_amount"] = to_balance
+        answer = self._v1.credit_notes.create_async(params, {"idempotency_key": key})
+        return _read(await _answer(answer), StripeCreditNote)
+
+    async def credit_notes(
+        self, *, stripe_invoice: str | None = None, since: int | None = None
+    ) -> list[StripeCreditNote]:
+        """Read the credit notes of an invoice, or all made at or after a Unix time."""
+        found: list[StripeCreditNote] = []
+        while True:
+            params: stripe.params.CreditNoteListParams = {"limit": _PAGE}
+            if stripe_invoice is not None:
+                params["invoice"] = stripe_invoice
+            if since is not None:
+                params["created"] = {"gte": since}
+            if found:
+                params["starting_after"] = found[-1].id
+            page = await _answer(self._v1.credit_notes.list_async(params))
+            found.extend(_read(item, StripeCreditNote) for item in page.data)
+            if not page.has_more or not page.data:
+                return found
 
     async def delete_draft(self, stripe_invoice: str) -> None:
         """Delete a draft; Stripe refuses it for anything that is no draft."""

@@ -81,6 +81,23 @@ class StripeInvoice:
 
 
 @dataclass(frozen=True, slots=True)
+class StripeCreditNote:
+    """A credit note at Stripe; `total` is in minor units."""
+
+    id: str
+    invoice: str
+    currency: str
+    status: str
+    total: int
+    metadata: dict[str, str] | None = None
+
+    @property
+    def credit(self) -> str | None:
+        """The id of our credit, where it is one of ours."""
+        return (self.metadata or {}).get("tallybook_credit")
+
+
+@dataclass(frozen=True, slots=True)
 class StripeCustomerTwin:
     """A customer at Stripe."""
 

@@ -90,6 +90,25 @@ class InvoiceLineItem(SQLModel, table=True):
     position: int | None = None
 
 
+class CreditNote(SQLModel, table=True):
+    """What is given back of an invoice's line; `reference` is of who asked for it."""
+
+    __tablename__ = "credit_notes"
+
+    id: str = Field(primary_key=True)
+    invoice_id: str = Field(foreign_key="invoices.id")
+    reference: str
+    position: int
+    amount_minor: Big
+    why: str
+    state: str
+    stripe_credit_note_id: str | None = Field(default=None, unique=True)
+    last_error: str | None = None
+    created_by: str
+    created_at: Moment
+    changed_at: Moment
+
+
 class StripeCustomer(SQLModel, table=True):
     """A customer's twin at Stripe, and what was last told there of it."""
 

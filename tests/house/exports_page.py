@@ -57,6 +57,9 @@ adjustment is not split. Lines of one account, plan, charge, component and month
 up. A void invoice is booked, and booked back by an entry of its own, `…/void`, on the day on which
 it became void.
 
+A credit note is booked once Stripe has issued it, with the month of its invoice: what its line
+credited is taken back, and so is what is owed.
+
 Payments and taxes are not in the journal: they are Stripe's to report.
 
 Numbers and names of the accounts are these, unless `TALLYBOOK_JOURNAL_ACCOUNTS` names a file that

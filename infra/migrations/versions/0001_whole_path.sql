@@ -416,6 +416,25 @@ COMMENT ON TABLE invoice_line_items IS
     'a line item is on one invoice at most; position null: its line came to nothing and is not shown';
 CREATE INDEX invoice_line_items_invoice ON invoice_line_items (invoice_id, position);
 
+CREATE TABLE credit_notes (
+    id text PRIMARY KEY,
+    invoice_id text NOT NULL REFERENCES invoices,
+    reference text NOT NULL,
+    position integer NOT NULL,
+    amount_minor bigint NOT NULL CHECK (amount_minor > 0),
+    why text NOT NULL,
+    state text NOT NULL CHECK (state IN ('intended', 'issued', 'refused')),
+    stripe_credit_note_id text UNIQUE,
+    last_error text,
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL,
+    UNIQUE (invoice_id, reference),
+    FOREIGN KEY (invoice_id, position) REFERENCES invoice_lines (invoice_id, position),
+    CHECK (state <> 'issued' OR stripe_credit_note_id IS NOT NULL)
+);
+COMMENT ON TABLE credit_notes IS 'what is given back of an invoice''s lines, never more than a line';
+
 CREATE TABLE stripe_customers (
     customer_id text PRIMARY KEY REFERENCES customers,
     stripe_customer_id text NOT NULL UNIQUE,
@@ -571,7 +590,7 @@ GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 
 GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
 GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, stripe_events,
-    sending_leases TO tallybook_invoicer;
+    credit_notes, sending_leases TO tallybook_invoicer;
 GRANT INSERT ON invoice_lines, invoice_line_items TO tallybook_invoicer;
 -- The line items of a void invoice go over to the one that is issued in its place.
 GRANT UPDATE (invoice_id) ON invoice_line_items TO tallybook_invoicer;

@@ -43,6 +43,11 @@ BOOKINGS: Mapping[str, Mapping[str, Booking | None]] = {
         "needs_review": None,
         "failed_retryable": None,
     },
+    "credit_note": {
+        "issued": Booking("receivable"),
+        "intended": None,
+        "refused": None,
+    },
 }
 """How each kind of document is booked in each state; None: not yet, as it is not final."""
 

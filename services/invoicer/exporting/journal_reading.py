@@ -17,7 +17,7 @@ from services.invoicer.exporting.journal import (
 from services.invoicer.reconciliation.expected import agreed_charges
 from services.invoicer.reconciliation.metered import decoded
 from shared.database import Connection
-from shared.money import from_minor
+from shared.money import allocate, from_minor
 from shared.periods import Period
 
 Components = Mapping[str, Decimal]
@@ -28,14 +28,26 @@ _LINES_AT_ONCE = 5_000
 _INVOICES = """
     SELECT v.id, v.state, v.customer_id, k.name AS customer_name, v.currency, v.total_minor,
            v.changed_at, v.id AS invoice_id, l.position, l.kind, l.amount_minor,
-           l.usage_period::text, l.contract_id, l.charge, c.plan_version_id,
-           c.overrides::text AS overrides
+           l.amount_minor AS line_minor, l.usage_period::text, l.contract_id, l.charge,
+           c.plan_version_id, c.overrides::text AS overrides
     FROM invoices v JOIN customers k ON k.id = v.customer_id
     LEFT JOIN invoice_lines l ON l.invoice_id = v.id
     LEFT JOIN contracts c ON c.id = l.contract_id
     WHERE v.period = $1 ORDER BY v.customer_id, v.currency, v.id, l.position
 """
-SOURCES: Mapping[str, str] = {"invoice": _INVOICES}
+_CREDITS = """
+    SELECT n.id, n.state, v.customer_id, k.name AS customer_name, v.currency,
+           -n.amount_minor AS total_minor, n.changed_at, v.id AS invoice_id, l.position, l.kind,
+           -n.amount_minor AS amount_minor, l.amount_minor AS line_minor,
+           l.usage_period::text, l.contract_id, l.charge, c.plan_version_id,
+           c.overrides::text AS overrides
+    FROM credit_notes n JOIN invoices v ON v.id = n.invoice_id
+    JOIN customers k ON k.id = v.customer_id
+    JOIN invoice_lines l ON l.invoice_id = n.invoice_id AND l.position = n.position
+    LEFT JOIN contracts c ON c.id = l.contract_id
+    WHERE v.period = $1 ORDER BY v.customer_id, v.currency, n.id
+"""
+SOURCES: Mapping[str, str] = {"invoice": _INVOICES, "credit_note": _CREDITS}
 """What is booked of a month: by kind of document, its lines with their document, one after another.
 
 A document without lines has one row without a position. What a line is of is said by the
@@ -46,7 +58,8 @@ _BELOW = """
            sum(i.amount) AS exact
     FROM invoice_line_items n JOIN line_items i ON i.id = n.line_item_id
     JOIN contracts c ON c.id = i.contract_id
-    WHERE n.invoice_id = $1 AND n.position = $2
+    WHERE n.position = $2 AND n.invoice_id IN (SELECT o.id FROM invoices o JOIN invoices v
+        USING (customer_id, period, currency, kind) WHERE v.id = $1)
     GROUP BY 1, 2, 3, 4 ORDER BY 3, 2, 1, 4
 """
 _CARRIED = "carried_forward"
@@ -121,7 +134,9 @@ async def _parts(connection: Connection, row: Any, plans: Plans) -> list[Part]:
     below = await connection.fetch(_BELOW, row["invoice_id"], row["position"])
     try:
         exact = [one["exact"] for one in below]
-        shares = apportion(row["amount_minor"], exact, row["currency"])
+        shares = apportion(row["line_minor"], exact, row["currency"])
+        if row["amount_minor"] != row["line_minor"]:
+            shares = allocate(row["amount_minor"], [Decimal(max(one, 0)) for one in shares])
     except ValueError as error:
         raise JournalError(f"{row['id']}, line {row['position']}: {error}") from None
     return [_part(row["kind"], share, one, plans) for one, share in zip(below, shares, strict=True)]

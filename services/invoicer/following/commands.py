@@ -1,14 +1,18 @@
 """The commands for what happens to an invoice after it was sent."""
 
+import uuid
+from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.invoicer.arguments import chosen, with_engine
 from services.invoicer.following import documents
+from services.invoicer.following.crediting import Crediting, Wanted
 from services.invoicer.following.follower import Follower, Moved
 from services.invoicer.following.voiding import Voided, Voiding
+from services.invoicer.runs import get_invoice
 from services.invoicer.stripe_gateway import StripeGateway
 from shared import logs
 from shared.audit import login_name
@@ -63,3 +67,41 @@ def follow_command(json: JsonOption = False) -> None:
         json=json,
         table=lambda: rows_table(rows, title="Moved", empty="all stand as they did"),
     )
+
+
+def credit_command(
+    invoice_id: InvoiceId,
+    line: Annotated[int, typer.Option(help="the line's position")],
+    amount: Annotated[str, typer.Option(help="in the currency's major unit: 4.20")],
+    why: Why,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="your name for this credit; asked for again it is the same credit"),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Give money back for a line, by a credit note at Stripe; with --reference safe to repeat."""
+    wanted = Wanted(line, _read_amount(amount), why, reference or f"cli-{uuid.uuid4()}")
+
+    async def credit(settings: Settings, engine: AsyncEngine) -> documents.CreditDocument:
+        async with StripeGateway(settings) as gateway:
+            note = await Crediting(engine, gateway, present).credit(
+                invoice_id, wanted, actor=login_name()
+            )
+        async with AsyncSession(engine) as session:
+            invoice, _ = await get_invoice(session, invoice_id)
+            return documents.credit_document(note, invoice.currency)
+
+    document = with_engine(credit)
+    text = (
+        f"{document['amount']} {document['currency']} of line {line} of {invoice_id} are credited,"
+        f" reference {document['reference']}"
+    )
+    show(document, json=json, table=lambda: text)
+
+
+def _read_amount(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise typer.BadParameter(f"{text} is no amount, such as 4.20") from None

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.invoicer.calls import Calls
+from services.invoicer.following.crediting import list_credits
 from services.invoicer.following.reissuing import reissue_invoice
 from services.invoicer.patience import Patience
 from services.invoicer.runs import get_invoice, get_run
@@ -89,6 +90,11 @@ class Voiding:
             )
         if theirs.status == "void":
             return
+        if await list_credits(session, invoice.id):
+            raise ConflictingStateError(
+                f"{invoice.id} has credits, and a credited invoice is not voided; credit what is"
+                f" left of it: invoices credit {invoice.id}"
+            )
         await audit.record(
             session,
             actor=actor,

@@ -20,6 +20,7 @@ from services.invoicer.reconciliation.expected import (
 from services.invoicer.reconciliation.figures import (
     ChargeFigures,
     LogPartition,
+    OurCredit,
     OurInvoice,
     OurLine,
     PostedFigures,
@@ -103,6 +104,11 @@ _LINES = text(
     " FROM invoices v JOIN invoice_lines l ON l.invoice_id = v.id"
     " WHERE v.period = :period ORDER BY 1, 2"
 )
+_CREDITS = text(
+    "SELECT n.id, v.currency, n.amount_minor, n.state = 'issued' AS is_issued,"
+    " n.stripe_credit_note_id FROM credit_notes n JOIN invoices v ON v.id = n.invoice_id"
+    " WHERE v.period = :period AND n.state <> 'refused' ORDER BY n.id"
+)
 _INVOICES = text(
     "SELECT id, customer_id, billing_key, currency, state, total_minor, payload_sha256,"
     " stripe_invoice_id, EXISTS (SELECT FROM invoices n WHERE n.customer_id = v.customer_id"
@@ -185,6 +191,12 @@ async def read_invoices(connection: AsyncConnection, period: Period) -> list[Our
         facts = {**row._mapping, "hidden_items": hidden[0], "hidden_amount": hidden[1]}
         invoices.append(OurInvoice(**facts, lines=lines.get(row.id, [])))
     return invoices
+
+
+async def read_credits(connection: AsyncConnection, period: Period) -> list[OurCredit]:
+    """Read what was given back of the month's invoices."""
+    rows = await connection.execute(_CREDITS, {"period": str(period)})
+    return [OurCredit(*row) for row in rows]
 
 
 async def read_set_aside(connection: AsyncConnection, topic: str) -> SetAside:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from services.invoicer.reconciliation.credited import credits_stage
 from services.invoicer.reconciliation.differences import (
     ZERO,
     Difference,
@@ -59,6 +60,7 @@ def reconcile(figures: Figures) -> Reconciliation:
         | {one.currency for one in figures.posted}
         | {one.currency for one in figures.invoices}
         | {one.currency for one in figures.stripe.of_month}
+        | {one.currency for one in figures.stripe.credits}
     )
     stages = [_log_stage(figures.log), _handled_stage(figures), _events_stage(figures)]
     for currency in currencies:
@@ -73,6 +75,13 @@ def reconcile(figures: Figures) -> Reconciliation:
             rounding_stage(currency, ours),
             stripe_stage(currency, ours, theirs, run_state=figures.run_state),
         ]
+        credited = credits_stage(
+            currency,
+            [one for one in figures.credits if one.currency == currency],
+            [one for one in figures.stripe.credits if one.currency == currency],
+        )
+        if credited is not None:
+            stages.append(credited)
     return Reconciliation(figures.period, (*stages, held_stage(figures.stripe)))
 
 

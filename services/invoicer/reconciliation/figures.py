@@ -144,12 +144,37 @@ class TheirInvoice:
 
 
 @dataclass(frozen=True, slots=True)
+class OurCredit:
+    """A credit of ours that was not refused; one not `is_issued` was asked for and cut short."""
+
+    id: str
+    currency: str
+    amount_minor: int
+    is_issued: bool
+    stripe_credit_note_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TheirCredit:
+    """A credit note in force at Stripe; `credit` is our credit's id, where it is one of ours."""
+
+    id: str
+    credit: str | None
+    currency: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class StripeFigures:
-    """What Stripe holds since the month was over: of the month, of other months, not ours."""
+    """What Stripe holds since the month was over: of the month, of other months, not ours.
+
+    The credits are of the month's invoices.
+    """
 
     of_month: Sequence[TheirInvoice] = ()
     other_months: Sequence[str] = ()
     foreign: Sequence[str] = ()
+    credits: Sequence[TheirCredit] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +204,4 @@ class Figures:
     invoices: Sequence[OurInvoice]
     stripe: StripeFigures
     set_aside: SetAside = SetAside()
+    credits: Sequence[OurCredit] = ()

@@ -14,6 +14,7 @@ from services.invoicer.reconciliation.figures import (
     Figures,
     LogPartition,
     StripeFigures,
+    TheirCredit,
     TheirInvoice,
 )
 from services.invoicer.stripe_gateway import StripeGateway
@@ -41,6 +42,7 @@ async def gather(
         await connection.execute(text("SET LOCAL jit = off"))
         log = await books.read_log(connection, settings.usage_topic)
         invoices = await books.read_invoices(connection, period)
+        credited = await books.read_credits(connection, period)
         meters = await metered.read_meters(connection)
         events = await metered.read_events(connection, period, meters)
         charges = await books.read_charges(connection, period, events.quantities)
@@ -60,6 +62,7 @@ async def gather(
         charges=charges,
         posted=posted,
         invoices=invoices,
+        credits=credited,
         stripe=stripe,
         set_aside=set_aside,
     )
@@ -126,7 +129,14 @@ async def _read_stripe(
         if one.id in known or (one.billing_key and one.facts.get("period") == str(period))
     ]
     rest = [one for one in all_read if one not in of_month]
+    notes = await patience.call(lambda: gateway.credit_notes(since=since))
+    ids_of_month = {one.id for one in of_month}
     return StripeFigures(
+        credits=[
+            TheirCredit(one.id, one.credit, one.currency.upper(), one.total)
+            for one in notes
+            if one.invoice in ids_of_month and one.status == "issued"
+        ],
         of_month=await asyncio.gather(*(read_lines(one) for one in of_month)),
         other_months=[one.id for one in rest if one.billing_key],
         foreign=[one.id for one in rest if not one.billing_key],

@@ -2,7 +2,13 @@
 
 from decimal import Decimal
 
-from services.invoicer.reconciliation.figures import Figures, MonthEvents, SetAside
+from services.invoicer.reconciliation.figures import (
+    Figures,
+    MonthEvents,
+    OurCredit,
+    SetAside,
+    TheirCredit,
+)
 from tests.services.invoicer.reconciliation.figures import (
     charge,
     line,
@@ -200,6 +206,54 @@ CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "stuck_draft",
         "0",
         "0",
+    ),
+    "a credit that was cut short": (
+        month(credits=[OurCredit("crd_1", "USD", 20, False, None)]),
+        "credit_not_issued",
+        "1",
+        "0.20",
+    ),
+    "a credit that Stripe does not have": (
+        month(credits=[OurCredit("crd_1", "USD", 20, True, "cn_1")]),
+        "credit_missing_in_stripe",
+        "1",
+        "0.20",
+    ),
+    "a credit note that nobody here knows": (
+        month(stripe=stripe(theirs(), credits=[TheirCredit("cn_1", None, "USD", 20)])),
+        "credit_orphan_in_stripe",
+        "-1",
+        "-0.20",
+    ),
+    "a credit note over another amount": (
+        month(
+            credits=[OurCredit("crd_1", "USD", 20, True, "cn_1")],
+            stripe=stripe(theirs(), credits=[TheirCredit("cn_1", "crd_1", "USD", 25)]),
+        ),
+        "credit_mismatch",
+        "0",
+        "-0.05",
+    ),
+    "a credit note whose making was never answered": (
+        month(
+            credits=[OurCredit("crd_1", "USD", 20, False, None)],
+            stripe=stripe(theirs(), credits=[TheirCredit("cn_1", "crd_1", "USD", 20)]),
+        ),
+        "credit_not_noted",
+        "0",
+        "0",
+    ),
+    "two credit notes of one credit": (
+        month(
+            credits=[OurCredit("crd_1", "USD", 20, True, "cn_1")],
+            stripe=stripe(
+                theirs(),
+                credits=[TheirCredit(one, "crd_1", "USD", 20) for one in ("cn_1", "cn_2")],
+            ),
+        ),
+        "duplicate_credit_in_stripe",
+        "-1",
+        "-0.20",
     ),
     "an invoice voided at Stripe": (
         month(stripe=stripe(theirs(status="void"))),
