@@ -19,7 +19,7 @@ from services.invoicer.stripe_gateway import StripeGateway
 from shared import logs
 from shared.audit import login_name
 from shared.clock import present
-from shared.console import JsonOption, err, rows_table, run_in_session, show
+from shared.console import JsonOption, err, out, rows_table, run_in_session, show
 from shared.progress import bar
 from shared.settings import Settings
 from shared.tables.invoicer import Invoice
@@ -34,6 +34,10 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="a run's id, such as r
 
 def _say(text: str) -> None:
     err.print(text, markup=False, highlight=False)
+
+
+def _print(text: str) -> None:
+    out.print(text, markup=False, highlight=False)
 
 
 @periods.command("list")
@@ -224,7 +228,13 @@ def invoices_show(
         f"{document['customer']}, {document['period']}: {document['total']}"
         f" {document['currency']}, {document['state']}"
     )
+    title += f": {document['note']}" if document["note"] else ""
     show(document, json=json, table=lambda: rows_table(rows, title=title, empty=title))
+    if not json:
+        for field in document["custom_fields"]:
+            _print(f"{field['name']}: {field['value']}")
+        if document["footer"]:
+            _print(document["footer"])
 
 
 __all__ = ["invoices", "periods", "reconcile_command", "runs"]

@@ -17,6 +17,7 @@ from services.invoicer.runs import get_invoice
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.stripe_objects import StripeFault, StripeInvoice, StripeLine
 from services.invoicer.verifying import FrozenInvoice, complaints
+from services.invoicer.wording import Wording
 from shared import audit
 from shared.periods import Period
 from shared.tables.invoicer import Invoice, InvoiceLine
@@ -73,6 +74,7 @@ class Delivery:
             invoice.total_minor,
             invoice.payload_sha256,
             lines,
+            frozen_wording(invoice),
         )
         draft = await self._ensure_invoice(customer, customer_is_new=is_new)
         if draft.status == "draft":
@@ -121,8 +123,10 @@ class Delivery:
                 "payload_sha256": invoice.payload_sha256,
                 "tallybook_customer": invoice.customer_id,
                 "tallybook_invoice": invoice.id,
+                **({"detail_sha256": invoice.detail_sha256} if invoice.detail_sha256 else {}),
             },
             key=key,
+            wording=frozen_wording(invoice),
         )
 
     async def _read_if_there(self, stripe_invoice: str) -> StripeInvoice | None:
@@ -230,6 +234,12 @@ class Delivery:
                 },
             )
         await self._session.commit()
+
+
+def frozen_wording(invoice: Invoice) -> Wording:
+    """Give the words of an invoice as they were frozen."""
+    fields = tuple((one["name"], one["value"]) for one in invoice.custom_fields)
+    return Wording(fields, invoice.footer)
 
 
 def draft_line(row: InvoiceLine) -> DraftLine:

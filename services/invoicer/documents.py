@@ -95,15 +95,39 @@ class InvoiceDocument(TypedDict):
     stripe_invoice: str | None
     billing_key: str
     payload_sha256: str
+    detail_sha256: str | None
+    note: str | None
     attempts: int
     last_error: str | None
     created_at: str | None
     changed_at: str | None
 
 
-class WholeInvoiceDocument(InvoiceDocument):
-    """An invoice with its lines."""
+class FieldDocument(TypedDict):
+    """A custom field, as it stands on the invoice."""
 
+    name: str
+    value: str
+
+
+class TokenCostDocument(TypedDict):
+    """A model's tokens of the month, and what the customer pays to Anthropic for them: exact,
+    and in no amount due. Without a currency no price is known.
+    """
+
+    model: str
+    input_tokens: str
+    output_tokens: str
+    currency: str | None
+    cost: str | None
+
+
+class WholeInvoiceDocument(InvoiceDocument):
+    """An invoice with its lines, and with what stands on it besides."""
+
+    custom_fields: list[FieldDocument]
+    footer: str | None
+    paid_to_anthropic: list[TokenCostDocument]
     lines: list[LineDocument]
 
 
@@ -207,6 +231,8 @@ def invoice_document(invoice: Invoice) -> InvoiceDocument:
         "stripe_invoice": invoice.stripe_invoice_id,
         "billing_key": invoice.billing_key,
         "payload_sha256": invoice.payload_sha256,
+        "detail_sha256": invoice.detail_sha256,
+        "note": invoice.note,
         "attempts": invoice.attempts,
         "last_error": invoice.last_error,
         "created_at": format_moment(invoice.created_at),
@@ -217,7 +243,25 @@ def invoice_document(invoice: Invoice) -> InvoiceDocument:
 def whole_invoice_document(invoice: Invoice, lines: Sequence[InvoiceLine]) -> WholeInvoiceDocument:
     """Describe an invoice with its lines."""
     described = [line_document(line, invoice.currency) for line in lines]
-    return {**invoice_document(invoice), "lines": described}
+    return {
+        **invoice_document(invoice),
+        "custom_fields": [
+            {"name": one["name"], "value": one["value"]} for one in invoice.custom_fields
+        ],
+        "footer": invoice.footer,
+        "paid_to_anthropic": [_token_cost(one) for one in invoice.token_costs],
+        "lines": described,
+    }
+
+
+def _token_cost(one: Mapping[str, str | None]) -> TokenCostDocument:
+    return {
+        "model": one["model"] or "",
+        "input_tokens": one["input_tokens"] or "0",
+        "output_tokens": one["output_tokens"] or "0",
+        "currency": one["currency"],
+        "cost": one["cost"],
+    }
 
 
 def run_document(run: InvoiceRun, states: Mapping[str, int]) -> RunDocument:

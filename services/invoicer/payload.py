@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from services.invoicer.building import LINES_PER_INVOICE as LINES_PER_INVOICE
 from services.invoicer.building import Draft, DraftLine, InvoiceKey
 from shared.money import plain
 from shared.periods import Period
@@ -15,9 +16,6 @@ METADATA_LENGTH = 500
 
 LINES_PER_CALL = 100
 """The most lines that Stripe takes in one call of add_lines."""
-
-LINES_PER_INVOICE = 250
-"""The most lines that Stripe takes on one invoice."""
 
 _LONGEST_CUSTOMER = 300
 
@@ -43,6 +41,9 @@ def payload_sha256(draft: Draft) -> str:
         "period": draft.key.period,
         "currency": draft.key.currency,
         "total_minor": draft.total_minor,
+        "custom_fields": draft.wording.custom_fields,
+        "footer": draft.wording.footer,
+        "detail_sha256": draft.detail_sha256,
         "lines": [
             {
                 "amount_minor": line.amount_minor,

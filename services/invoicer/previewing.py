@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.invoicer.building import Draft
-from services.invoicer.payload import LINES_PER_INVOICE
 from shared.money import EXACT, from_minor
 from shared.periods import Period
 
@@ -46,7 +45,7 @@ class PreviewedInvoice:
             "first_invoice": last is None,
             "nothing_due": draft.total_minor == 0,
             "negative_total": draft.total_minor < 0,
-            "too_many_lines": len(draft.lines) > LINES_PER_INVOICE,
+            "too_many_lines": draft.detail_sha256 is not None,
             "jump": last is not None and _jumps(draft.total_minor, last.total_minor),
             "usage_stopped": last is not None and bool(last.quantity) and not draft.quantity,
         }

@@ -19,12 +19,14 @@ from services.invoicer.stripe_objects import (
     StripeInvoice,
     StripeLine,
 )
+from services.invoicer.wording import Wording
 from shared.settings import Settings
 
 API_VERSION = "2026-08-26.dahlia"
 """The version whose published OpenAPI document our requests are tested against; the SDK's own
 default would move with every upgrade of the package."""
 
+NO_WORDING = Wording()
 _TIMEOUT_SECONDS = 40.0
 _PAGE = 100
 
@@ -84,6 +86,7 @@ class StripeGateway:
         days_until_due: int,
         metadata: Mapping[str, str],
         key: str,
+        wording: Wording = NO_WORDING,
     ) -> StripeInvoice:
         """Make an empty draft that inherits nothing which could change an amount."""
         params: stripe.params.InvoiceCreateParams = {
@@ -97,6 +100,12 @@ class StripeGateway:
             "automatic_tax": {"enabled": False},
             "metadata": dict(metadata),
         }
+        if wording.footer is not None:
+            params["footer"] = wording.footer
+        if wording.custom_fields:
+            params["custom_fields"] = [
+                {"name": name, "value": value} for name, value in wording.custom_fields
+            ]
         answer = self._v1.invoices.create_async(params, {"idempotency_key": key})
         return _read(await _answer(answer), StripeInvoice)
 
