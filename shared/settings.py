@@ -1,7 +1,6 @@
 """The settings of every service and command, read from the environment or a `.env` file."""
 
 import os
-from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -117,10 +116,10 @@ class Settings(BaseSettings):
     invoicer_workers: int = Field(
         default=8, ge=1, description="how many customers' invoices are sent at once"
     )
-    invoice_minimums: dict[str, Decimal] = Field(
-        default_factory=dict,
+    invoice_minimums: str | None = Field(
+        default=None,
         description="least total that is sent, by currency, in the place of Stripe's own minimum,"
-        ' as JSON: `{"USD": "1.00"}`; less is carried forward',
+        " such as `USD=1.00,JPY=100`; less is carried forward",
     )
     days_until_due: int = Field(default=30, ge=0, description="days until an invoice is due")
     close_wait_seconds: float = Field(

@@ -8,7 +8,7 @@ invoice in the currency has a line of exactly that amount.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from shared.errors import WrongUseError
 from shared.money import UnknownCurrencyError, from_minor, minor_unit_places, with_minor_unit
@@ -45,23 +45,37 @@ class Minimums:
     by_currency: Mapping[str, Decimal]
 
     @classmethod
-    def of(cls, own: Mapping[str, Decimal]) -> "Minimums":
-        """Put one's own minimums in the place of Stripe's; raise `WrongUseError` for others."""
-        for currency, least in own.items():
-            try:
-                minor_unit_places(currency)
-            except UnknownCurrencyError as error:
-                raise WrongUseError(f"TALLYBOOK_INVOICE_MINIMUMS: {error}") from None
-            if not least.is_finite() or least < 0:
-                raise WrongUseError(
-                    f"TALLYBOOK_INVOICE_MINIMUMS: the minimum in {currency} is {least};"
-                    " write 0 or more"
-                )
-        return cls({**STRIPE_MINIMUMS, **own})
+    def read(cls, own: str | None) -> "Minimums":
+        """Put one's own minimums, ``USD=1.00,JPY=100``, in the place of Stripe's.
+
+        Raises `WrongUseError` for anything else.
+        """
+        found = dict(STRIPE_MINIMUMS)
+        for part in (own or "").split(","):
+            if part.strip():
+                currency, least = _read_minimum(part.strip())
+                found[currency] = least
+        return cls(found)
 
     def least(self, currency: str) -> Decimal:
         """Give the least total that is sent in a currency, in major units."""
         return self.by_currency.get(currency, Decimal(0))
+
+
+def _read_minimum(text: str) -> tuple[str, Decimal]:
+    currency, _, amount = text.partition("=")
+    try:
+        minor_unit_places(currency)
+        least = Decimal(amount)
+    except UnknownCurrencyError as error:
+        raise WrongUseError(f"TALLYBOOK_INVOICE_MINIMUMS: {error}") from None
+    except InvalidOperation:
+        least = Decimal("NaN")
+    if not least.is_finite() or least < 0:
+        raise WrongUseError(
+            f"TALLYBOOK_INVOICE_MINIMUMS: {text!r} is no minimum; write such as USD=1.00,JPY=100"
+        )
+    return currency, least
 
 
 def unsent_state(total_minor: int, currency: str, minimums: Minimums) -> tuple[str, str] | None:

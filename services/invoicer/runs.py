@@ -48,7 +48,7 @@ async def start_run(
     What is frozen is what is sent. Freezing happens in one transaction: all or nothing.
     Raises what `close_period` raises.
     """
-    minimums = Minimums.of(settings.invoice_minimums)
+    minimums = Minimums.read(settings.invoice_minimums)
     await close_period(settings, engine, period, actor=actor, clock=clock, on_progress=on_progress)
     async with AsyncSession(engine, expire_on_commit=False) as session:
         await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _FREEZE_LOCK})

@@ -1,7 +1,6 @@
 """Nothing is finalized that is not equal to ours in everything that has a meaning (I9)."""
 
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -111,18 +110,18 @@ def test_more_metadata_than_ours_is_no_fault() -> None:
 def test_an_invoice_is_frozen_to_be_sent_skipped_or_carried_forward(
     of: Draft, state: str, note: str | None
 ) -> None:
-    assert first_state(of, Minimums.of({})) == (state, note)
+    assert first_state(of, Minimums.read(None)) == (state, note)
 
 
 def test_ones_own_minimum_stands_in_the_place_of_stripes() -> None:
-    minimums = Minimums.of({"USD": Decimal(0), "CLP": Decimal(100)})
+    minimums = Minimums.read("USD=0, CLP=100")
     assert first_state(draft(posted("1", "0.01")), minimums)[0] == "frozen"
     assert first_state(draft(posted("99", "1"), currency="CLP"), minimums)[0] == "carried_forward"
 
 
 def test_an_invoice_with_more_amounts_carried_to_it_than_stripe_takes_lines_is_reviewed() -> None:
     carried = [Carried(f"inv_{n}", "2026-09", 100) for n in range(251)]
-    state, reason = first_state(build_draft(key(), [], CONTRACTS, carried), Minimums.of({}))
+    state, reason = first_state(build_draft(key(), [], CONTRACTS, carried), Minimums.read(None))
     assert (state, reason) == ("needs_review", "it has 251 lines: Stripe takes 250")
 
 
