@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
+from services.invoicer.fee_days import fee_days
 from shared.money import plain, with_minor_unit
 
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
@@ -35,7 +36,8 @@ def describe(
     packages = _PACKAGES.fullmatch(band)
     parts = [plan, charge]
     if band != _WHOLE and not packages:
-        parts.append(_band(band))
+        days = fee_days(band, usage_period)
+        parts.append(_band(band) if days is None else f"{_band(band)} ({days})")
     if kind == "adjustment":
         parts.append("adjustment")
     if usage_period != posting_period:

@@ -8,6 +8,7 @@ import msgspec
 
 from services.invoicer.building import LINES_PER_INVOICE as LINES_PER_INVOICE
 from services.invoicer.building import Draft, DraftLine, InvoiceKey
+from services.invoicer.fee_days import fee_days
 from shared.money import plain
 from shared.periods import Period
 
@@ -69,13 +70,18 @@ def line_metadata(line: DraftLine) -> dict[str, str]:
         "usage_period": line.usage_period,
         "contract": line.contract_id,
     }
+    days = fee_days(line.band, line.usage_period)
+    if days is not None:
+        facts["days"] = str(days)
     return {name: value[:METADATA_LENGTH] for name, value in facts.items()}
 
 
 def usage_seconds(line: DraftLine) -> tuple[int, int]:
-    """Give the line's month of use as Unix times, first second and end."""
+    """Give what the line covers as Unix times, first second and end: its month, or a fee's days."""
     period = Period.parse(line.usage_period)
-    return int(period.start.timestamp()), int(period.end.timestamp())
+    days = fee_days(line.band, line.usage_period)
+    start, end = (period.start, period.end) if days is None else days.moments(period)
+    return int(start.timestamp()), int(end.timestamp())
 
 
 def chunks(lines: Sequence[DraftLine]) -> list[list[DraftLine]]:
