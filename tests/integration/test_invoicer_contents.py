@@ -16,6 +16,7 @@ from services.invoicer.detail.reading import read_detail
 from services.invoicer.reconciliation.classify import reconcile
 from services.invoicer.reconciliation.gather import gather
 from services.invoicer.stripe_gateway import StripeGateway
+from services.rater.contracts import update_customer
 from shared.errors import ConflictingStateError
 from shared.tables.invoicer import Invoice
 from tests.infra.stripe_sandbox.checked import ok
@@ -172,3 +173,43 @@ async def test_the_detail_of_an_ordinary_invoice_is_its_lines(office: Office) ->
     assert not document["collapsed"]
     found: list[Any] = [(one["line"], one["kind"], one["exact_amount"]) for one in document["rows"]]
     assert found == [("1", "usage", "5"), ("2", "usage", "7"), ("3", "carried_forward", "0.2")]
+
+
+async def test_purchase_order_and_tax_id_stand_on_the_invoices_that_are_frozen_later(
+    office: Office,
+) -> None:
+    async def held(invoice: Invoice) -> Any:
+        path = f"/v1/invoices/{invoice.stripe_invoice_id}"
+        return ok(await office.stripe.api.get(path))["custom_fields"]
+
+    first = (await office.invoiced(acme=[Item("5")]))["acme"]
+    async with office.world.sessions("tallybook_rater") as session:
+        await update_customer(
+            session, customer_id="acme", purchase_order="PO-7", tax_id="DE1", actor="tests"
+        )
+    office.world.period = office.world.period.next()
+    second = (await office.invoiced(acme=[Item("5")]))["acme"]
+    assert await held(first) is None
+    assert await held(second) == second.custom_fields
+    assert second.custom_fields == [
+        {"name": "Purchase order", "value": "PO-7"},
+        {"name": "Tax ID", "value": "DE1"},
+    ]
+
+
+async def test_words_changed_at_stripe_before_finalizing_are_found(office: Office) -> None:
+    """The invoice waits for a review, with the words named, and is not finalized."""
+    await office.invoiced(acme=[Item("5")])
+    async with office.world.sessions("tallybook_rater") as session:
+        await update_customer(session, customer_id="acme", purchase_order="PO-7", actor="tests")
+    office.world.period = office.world.period.next()
+    await months.post(office.world, "acme", office.contracts["acme"], [Item("5")])
+    await months.start(office.world)
+    invoice = (await months.invoices(office.world))["acme"]
+    (twin,) = await office.stripe.customers()
+    metadata = {"billing_key": invoice.billing_key, "payload_sha256": invoice.payload_sha256}
+    await office.stripe.api.draft(twin["id"], metadata=metadata)
+    assert (await months.send(office.world, office.gateway)).state == "failed"
+    invoice = (await months.invoices(office.world))["acme"]
+    assert invoice.state == "needs_review"
+    assert "the custom fields at Stripe is ()" in (invoice.last_error or "")
