@@ -115,6 +115,12 @@ async def test_small_totals_add_up_until_they_are_sent_and_credits_until_used(
     ]
     assert await office.differences() == {"taken_up": ("info", Decimal("1.40"))}
 
+    await office.world.fetch("UPDATE invoices SET state = 'void' WHERE total_minor = -200")
+    assert await office.differences() == {
+        "taken_up": ("info", Decimal("-0.60")),
+        "orphan_invoice_line": ("critical", Decimal(2)),
+    }
+
 
 async def test_an_amount_is_taken_up_once_whatever_is_written(office: Office) -> None:
     await office.invoiced(small=[Item("0.20")])
