@@ -32,7 +32,18 @@ class Figure:
     doubled: int
 
 
-async def measure(count: int, stored: int) -> list[Figure]:
+@dataclass(frozen=True, slots=True)
+class Acks:
+    """How long producers waited at half of the highest rate, in milliseconds."""
+
+    events_per_second: int
+    p50: float
+    p99: float
+    longest: float
+    single_events_per_second: int
+
+
+async def measure(count: int, stored: int) -> tuple[list[Figure], Acks]:
     """Measure everything, once, on one installation; `stored` events are there at the end."""
     with tempfile.TemporaryDirectory(prefix="tallybook-bench-") as directory:
         async with Installation(Path(directory), services=("ingest",)) as installation:
@@ -81,7 +92,23 @@ async def measure(count: int, stored: int) -> list[Figure]:
                 step = f"rating beside {stored:,} stored events, one rater"
                 ceiling = "the same, beside none"
                 figures.append(_rating(step, beside, rated, found, 3 * count, ceiling))
-    return figures
+            err.print("acks …")
+            acks = await _acks(installation, taken, (3 * count, count, period))
+    return figures, acks
+
+
+async def _acks(
+    installation: Installation, best: steps.Rate, which: tuple[int, int, Period]
+) -> Acks:
+    """Send half as fast as can be, then single events; nothing is rated meanwhile."""
+    sent = list(made.events(*which))
+    singles = len(sent) // 10
+    async with steps.nothing_posted(installation):
+        took = sorted(await steps.ack_seconds(installation, sent[singles:], best.per_second / 2))
+        alone = await steps.ingest_singles(installation, sent[:singles])
+    shares = (took[len(took) // 2], took[len(took) * 99 // 100], took[-1])
+    p50, p99, longest = (round(1000 * seconds, 1) for seconds in shares)
+    return Acks(round(best.per_second / 2), p50, p99, longest, round(alone.per_second))
 
 
 def _rating(
@@ -154,11 +181,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document")
     arguments = parser.parse_args()
     count = max(1_000, arguments.events // steps.BATCH * steps.BATCH)
-    figures = run_until_stopped(measure(count, arguments.stored))
-    if figures is None:
+    measured = run_until_stopped(measure(count, arguments.stored))
+    if measured is None:
         sys.exit(130)
+    figures, acks = measured
     if arguments.json:
-        sys.stdout.write(as_json({"events": count, "figures": figures}) + "\n")
+        sys.stdout.write(as_json({"events": count, "figures": figures, "acks": acks}) + "\n")
     else:
         table = Table(title=f"{count:,} events", title_justify="left")
         for name in ("step", "events/s", "ceiling", "events/s", "of ceiling", "lost", "doubled"):
@@ -174,6 +202,11 @@ def main() -> None:
                 str(figure.doubled),
             )
         out.print(table)
+        out.print(
+            f"acks at {acks.events_per_second:,} events/s, half of the most: p50 {acks.p50} ms,"
+            f" p99 {acks.p99} ms, longest {acks.longest} ms\n"
+            f"single events: {acks.single_events_per_second:,} requests/s"
+        )
     if any(figure.lost or figure.doubled for figure in figures):
         sys.exit(1)
 

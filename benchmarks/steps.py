@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks import events as made
-from benchmarks.http_load import requests, send_all
+from benchmarks.http_load import SINGLE_TYPE, requests, send_all, send_paced
 from infra.local.installation import Installation, environment_of
 from infra.local.stack import answers
 from infra.local.supervisor import Program
@@ -97,14 +97,33 @@ async def _produce_share(
 
 async def ingest(installation: Installation, events: Sequence[tuple[str, bytes]]) -> Rate:
     """Ingest over HTTP in batches of 100, one process, answered after acks=all."""
-    bodies = [
-        b"[" + b",".join(event for _, event in part) + b"]" for part in batched(events, BATCH)
-    ]
-    prepared = requests(bodies, installation.addresses.producer_key)
+    prepared = requests(_batch_bodies(events), installation.addresses.producer_key)
     port = installation.settings.ingest_port
     started = time.monotonic()
     await send_all(port, prepared, BATCH)
     return Rate(len(events), time.monotonic() - started)
+
+
+async def ingest_singles(installation: Installation, events: Sequence[tuple[str, bytes]]) -> Rate:
+    """Ingest over HTTP, an event a request, one process, answered after acks=all."""
+    bodies = [event for _, event in events]
+    prepared = requests(bodies, installation.addresses.producer_key, SINGLE_TYPE)
+    started = time.monotonic()
+    await send_all(installation.settings.ingest_port, prepared, 1)
+    return Rate(len(events), time.monotonic() - started)
+
+
+async def ack_seconds(
+    installation: Installation, events: Sequence[tuple[str, bytes]], per_second: float
+) -> list[float]:
+    """Ingest batches of 100 at a steady rate of events; give the seconds to each one's ack."""
+    prepared = requests(_batch_bodies(events), installation.addresses.producer_key)
+    port = installation.settings.ingest_port
+    return await send_paced(port, prepared, BATCH, per_second / BATCH)
+
+
+def _batch_bodies(events: Sequence[tuple[str, bytes]]) -> list[bytes]:
+    return [b"[" + b",".join(event for _, event in part) + b"]" for part in batched(events, BATCH)]
 
 
 async def copy(installation: Installation, events: Sequence[tuple[str, bytes]]) -> Rate:

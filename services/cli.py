@@ -18,6 +18,7 @@ from services.ingest.sending.commands import send_command
 from services.ingest.whereabouts import commands as whereabouts_commands
 from services.invoicer import app as invoicer_app
 from services.invoicer import commands as invoicer_commands
+from services.invoicer import run_commands
 from services.invoicer.detail.commands import detail_command
 from services.invoicer.reconciliation.commands import reconcile_command
 from services.rater import app as rater_app
@@ -81,7 +82,7 @@ cli.command("quote")(quote_commands.quote_command)
 cli.command("compare")(quote_commands.compare_command)
 cli.command("usage")(usage_command)
 cli.add_typer(invoicer_commands.periods, name="periods", no_args_is_help=True)
-cli.add_typer(invoicer_commands.runs, name="runs", no_args_is_help=True)
+cli.add_typer(run_commands.runs, name="runs", no_args_is_help=True)
 invoicer_commands.invoices.command("detail")(detail_command)
 cli.add_typer(invoicer_commands.invoices, name="invoices", no_args_is_help=True)
 cli.command("reconcile")(reconcile_command)

@@ -113,6 +113,24 @@ class Settings(BaseSettings):
         default=None,
         description="this rater's fixed name in its group, so that a restart takes over at once",
     )
+    stripe_calls_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="most calls that a process makes to Stripe; unset: Stripe's limit for the key,"
+        " none for the sandbox. Processes that send at once share a limit by this",
+    )
+    stripe_endpoint_calls_per_second: float | None = Field(
+        default=None, gt=0, description="the same for each endpoint of Stripe"
+    )
+    approval_by: Literal["nobody", "anyone", "another"] = Field(
+        default="nobody",
+        description="who must approve a run before it is sent; another: than who started it",
+    )
+    preview_change_percent: int = Field(
+        default=50,
+        ge=0,
+        description="a preview warns of a total that differs by more from last month's",
+    )
     invoicer_workers: int = Field(
         default=8, ge=1, description="how many customers' invoices are sent at once"
     )

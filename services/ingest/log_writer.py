@@ -77,6 +77,8 @@ class LogWriter:
         self._producer: AIOKafkaProducer | None = None
         self._queues: list[asyncio.Queue[_Write]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._replacing: asyncio.Task[None] | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
         self._waiting = WaitingEvents(settings.max_pending_events)
         self._partition_of: dict[str, tuple[bytes, int]] = {}
         self._failing_since: float | None = None
@@ -88,17 +90,32 @@ class LogWriter:
 
     async def open(self) -> None:
         """Reach Kafka, waiting as long as it takes, then start to write."""
-        await wait_until(self._reach, longest=1.0)
+        producer = await self._new_producer()
+        partitions = await producer.partitions_for(self._topic)
+        self._partition_of.clear()
+        self._queues = [asyncio.Queue() for _ in partitions]
+        self._producer = producer
+        self._tasks = [
+            asyncio.create_task(self._write_partition(partition))
+            for partition in range(len(partitions))
+        ]
 
-    async def _reach(self) -> bool:
-        try:
-            await self._connect()
-        except KafkaError as error:
-            log.warning("waiting for Kafka", error=type(error).__name__)
-            return False
-        return True
+    async def _new_producer(self) -> AIOKafkaProducer:
+        """Start a producer that knows the topic, waiting as long as it takes."""
+        started: list[AIOKafkaProducer] = []
 
-    async def _connect(self) -> None:
+        async def reach() -> bool:
+            try:
+                started.append(await self._start_producer())
+            except KafkaError as error:
+                log.warning("waiting for Kafka", error=type(error).__name__)
+                return False
+            return True
+
+        await wait_until(reach, longest=1.0)
+        return started[0]
+
+    async def _start_producer(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
             **kafka_client(self._settings),
             enable_idempotence=True,
@@ -110,24 +127,30 @@ class LogWriter:
         )
         try:
             await producer.start()
-            partitions = await producer.partitions_for(self._topic)
+            await producer.partitions_for(self._topic)
         except BaseException:
-            with contextlib.suppress(KafkaError):
-                await producer.stop()
+            await _stop(producer)
             raise
-        self._partition_of.clear()
-        self._queues = [asyncio.Queue() for _ in partitions]
-        self._producer = producer
-        self._tasks = [
-            asyncio.create_task(self._write_partition(producer, partition))
-            for partition in range(len(partitions))
-        ]
+        return producer
+
+    def _replace(self, spent: AIOKafkaProducer) -> None:
+        """Let a new producer take the place of one that Kafka takes nothing more from."""
+        if self._producer is spent and (self._replacing is None or self._replacing.done()):
+            self._replacing = asyncio.create_task(self._replace_producer(spent))
+
+    async def _replace_producer(self, spent: AIOKafkaProducer) -> None:
+        self._producer = await self._new_producer()
+        log.warning("a new producer writes to Kafka from now on")
+        stopping = asyncio.create_task(_stop(spent))
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
 
     async def close(self) -> None:
         """Stop taking events; those under way are finished by the producer."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._stopping, *([self._replacing] if self._replacing else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
@@ -188,8 +211,12 @@ class LogWriter:
         placed = self._partition_of[customer] = (key, partition)
         return placed
 
-    async def _write_partition(self, producer: AIOKafkaProducer, partition: int) -> None:
-        """Write what waits for a partition, one batch after the other, for ever."""
+    async def _write_partition(self, partition: int) -> None:
+        """Write what waits for a partition, one batch after the other, for ever.
+
+        An error that no retry mends ends the producer: once a batch that never left was given
+        up, its count of the partition's batches is ahead of Kafka's, which then refuses all.
+        """
         queue = self._queues[partition]
         waiting: deque[_Write] = deque()
         while True:
@@ -197,6 +224,8 @@ class LogWriter:
                 waiting.append(await queue.get())
             while not queue.empty():
                 waiting.append(queue.get_nowait())
+            producer = self._producer
+            assert producer is not None
             batch = producer.create_batch()
             finished = _fill(batch, waiting)
             if not batch.record_count():
@@ -207,11 +236,19 @@ class LogWriter:
             except KafkaError as error:
                 for write in started:
                     write.fail(error)
+                if not error.retriable:
+                    self._replace(producer)
             else:
                 self._failing_since = None
                 WRITTEN.inc(batch.record_count())
                 for write in finished:
                     write.succeed()
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Stop a producer whose last words do not matter; it waits for what it still has to write."""
+    with contextlib.suppress(KafkaError):
+        await producer.stop()
 
 
 def _fill(batch: BatchBuilder, waiting: deque[_Write]) -> list[_Write]:

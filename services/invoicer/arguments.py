@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.console import run
+from shared.console import err, run
 from shared.database import Role, open_engine
 from shared.periods import InvalidPeriodError, Period
 from shared.settings import Settings
@@ -49,3 +49,8 @@ def with_engine(work: Callable[[Settings, AsyncEngine], Awaitable[T]]) -> T:
 def chosen(found: Sequence[Mapping[str, Any]], *columns: str) -> list[dict[str, Any]]:
     """Take some of a document's columns, for a person's eyes."""
     return [{name: one[name] for name in columns} for one in found]
+
+
+def say(text: str) -> None:
+    """Tell a person how it goes, beside the answer."""
+    err.print(text, markup=False, highlight=False)

@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import reduce
 
 from services.invoicer.carrying import CARRIED, Carried
 from services.invoicer.collapsing import Group, LineKey, Several, collapse
 from services.invoicer.describing import describe, describe_carried, describe_several
 from services.invoicer.detailing import Detail, detail_csv, detail_of, file_sha256
-from services.invoicer.wording import About, Wording, word
+from services.invoicer.wording import NO_WORDING, About, Wording, word
 from shared.money import EXACT, from_minor, round_to_minor
 
 ZERO = Decimal(0)
@@ -96,22 +95,16 @@ class Draft:
     key: InvoiceKey
     lines: tuple[DraftLine, ...]
     placed: Mapping[int, int | None]
-    carried: Mapping[str, int]
-    details: tuple[Detail, ...]
-    detail_sha256: str | None
-    about: About
-    wording: Wording
+    carried: Mapping[str, int] = field(default_factory=dict)
+    details: tuple[Detail, ...] = ()
+    detail_sha256: str | None = None
+    about: About = NOTHING_MORE
+    wording: Wording = NO_WORDING
 
     @property
     def total_minor(self) -> int:
         """The sum of the lines' rounded amounts, in minor units."""
         return sum(line.amount_minor for line in self.lines)
-
-    @property
-    def quantity(self) -> Decimal:
-        """All usage on it, whatever it is counted in; fees are no usage."""
-        used = (line.quantity for line in self.lines if line.kind != "recurring")
-        return reduce(EXACT.add, used, ZERO)
 
 
 def build_draft(

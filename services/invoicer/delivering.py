@@ -9,10 +9,10 @@ created twice, and nothing is finalized that was not read back and found equal (
 from collections.abc import Sequence
 from datetime import timedelta
 
-from services.invoicer.building import DraftLine
+from services.invoicer.building import Draft, DraftLine, InvoiceKey
 from services.invoicer.calls import Calls
 from services.invoicer.customers import ensure_customer
-from services.invoicer.payload import chunks
+from services.invoicer.payload import chunks, payload_sha256
 from services.invoicer.runs import get_invoice
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.stripe_objects import StripeFault, StripeInvoice, StripeLine
@@ -63,6 +63,7 @@ class Delivery:
     async def _make(self) -> None:
         _, rows = await get_invoice(self._session, self._invoice.id)
         lines = [draft_line(row) for row in rows]
+        self._check_frozen(lines)
         customer, is_new = await ensure_customer(
             self._calls, self._gateway, self._invoice.customer_id
         )
@@ -85,6 +86,20 @@ class Delivery:
         elif theirs.status not in _FINAL:
             raise NeedsReviewError(f"{theirs.id} is {theirs.status} at Stripe, not open")
         await self._note("finalized")
+
+    def _check_frozen(self, lines: Sequence[DraftLine]) -> None:
+        """Raise where lines or words in the books are not those whose hash was approved."""
+        one = self._invoice
+        key = InvoiceKey(one.customer_id, one.period, one.currency, one.kind, one.revision)
+        frozen = Draft(
+            key,
+            tuple(lines),
+            {},
+            detail_sha256=one.detail_sha256,
+            wording=frozen_wording(one),
+        )
+        if payload_sha256(frozen) != one.payload_sha256:
+            raise NeedsReviewError("its lines in the books are not those that were frozen")
 
     # the invoice -------------------------------------------------------------------------
 

@@ -3,17 +3,20 @@
 Money and quantities are decimal strings, money in the major unit of its currency.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec import convert
 from typing_extensions import TypedDict
 
 from services.invoicer.building import DraftLine
+from services.invoicer.diffing import Changed
 from services.invoicer.previewing import (
     LastMonth,
     Preview,
     PreviewedInvoice,
     total_by_currency,
 )
+from services.invoicer.token_costs import TokenCostDocument
 from shared.moments import format_moment
 from shared.money import from_minor, plain, with_minor_unit
 from shared.tables.invoicer import Invoice, InvoiceLine, InvoiceRun, PeriodState
@@ -72,12 +75,19 @@ class AbsentDocument(TypedDict):
 
 
 class PreviewDocument(TypedDict):
-    """A month's invoices as they would be now; `closed` tells whether they can still change."""
+    """A month's invoices as they would be now; `closed` tells whether they can still change.
+
+    What is counted is on no invoice: events that no contract covers, conflicts and dead letters
+    that nobody decided, and events that are not rated yet (null: Kafka does not answer).
+    """
 
     period: str
     closed: bool
     totals: dict[str, str]
     unpriced_events: int
+    open_conflicts: int
+    open_dead_letters: int
+    events_under_way: int | None
     invoices: list[PreviewedDocument]
     absent: list[AbsentDocument]
 
@@ -110,18 +120,6 @@ class FieldDocument(TypedDict):
     value: str
 
 
-class TokenCostDocument(TypedDict):
-    """A model's tokens of the month, and what the customer pays to Anthropic for them: exact,
-    and in no amount due. Without a currency no price is known.
-    """
-
-    model: str
-    input_tokens: str
-    output_tokens: str
-    currency: str | None
-    cost: str | None
-
-
 class WholeInvoiceDocument(InvoiceDocument):
     """An invoice with its lines, and with what stands on it besides."""
 
@@ -138,13 +136,20 @@ class InvoicesDocument(TypedDict):
 
 
 class RunDocument(TypedDict):
-    """A run, and how many of its invoices are in each state."""
+    """A run, and how many of its invoices are in each state.
+
+    `payload_sha256` is what an approval names: it follows from all that its invoices say.
+    """
 
     id: str
     period: str
     state: str
+    payload_sha256: str
     started_by: str
     created_at: str | None
+    approved_by: str | None
+    approved_at: str | None
+    paused_because: str | None
     finished_at: str | None
     states: dict[str, int]
 
@@ -153,6 +158,24 @@ class WholeRunDocument(RunDocument):
     """A run with its invoices."""
 
     invoices: list[InvoiceDocument]
+
+
+class ChangedDocument(TypedDict):
+    """A customer who is invoiced otherwise; null where a run has no invoice for it."""
+
+    customer: str
+    currency: str
+    before: str | None
+    after: str | None
+    change: str
+
+
+class DiffDocument(TypedDict):
+    """What changed from one run to another, by customer and currency."""
+
+    run: str
+    against: str
+    changed: list[ChangedDocument]
 
 
 class RunsDocument(TypedDict):
@@ -179,7 +202,10 @@ def preview_document(preview: Preview) -> PreviewDocument:
         "period": str(preview.period),
         "closed": preview.closed,
         "totals": {name: with_minor_unit(amount, name) for name, amount in totals.items()},
-        "unpriced_events": preview.unpriced_events,
+        "unpriced_events": preview.unsettled.unpriced_events,
+        "open_conflicts": preview.unsettled.open_conflicts,
+        "open_dead_letters": preview.unsettled.open_dead_letters,
+        "events_under_way": preview.unsettled.events_under_way,
         "invoices": [_previewed_document(one) for one in preview.invoices],
         "absent": [
             {"customer": one.customer_id, "currency": one.currency, "last_month": _last(one)}
@@ -245,22 +271,10 @@ def whole_invoice_document(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Wh
     described = [line_document(line, invoice.currency) for line in lines]
     return {
         **invoice_document(invoice),
-        "custom_fields": [
-            {"name": one["name"], "value": one["value"]} for one in invoice.custom_fields
-        ],
+        "custom_fields": convert(invoice.custom_fields, list[FieldDocument]),
         "footer": invoice.footer,
-        "paid_to_anthropic": [_token_cost(one) for one in invoice.token_costs],
+        "paid_to_anthropic": convert(invoice.token_costs, list[TokenCostDocument]),
         "lines": described,
-    }
-
-
-def _token_cost(one: Mapping[str, str | None]) -> TokenCostDocument:
-    return {
-        "model": one["model"] or "",
-        "input_tokens": one["input_tokens"] or "0",
-        "output_tokens": one["output_tokens"] or "0",
-        "currency": one["currency"],
-        "cost": one["cost"],
     }
 
 
@@ -270,8 +284,12 @@ def run_document(run: InvoiceRun, states: Mapping[str, int]) -> RunDocument:
         "id": run.id,
         "period": run.period,
         "state": run.state,
+        "payload_sha256": run.payload_sha256,
         "started_by": run.started_by,
         "created_at": format_moment(run.created_at),
+        "approved_by": run.approved_by,
+        "approved_at": format_moment(run.approved_at),
+        "paused_because": run.paused_because,
         "finished_at": format_moment(run.finished_at),
         "states": dict(states),
     }
@@ -284,8 +302,32 @@ def whole_run_document(
     return {**run_document(run, states), "invoices": [invoice_document(one) for one in invoices]}
 
 
+def diff_document(run_id: str, against: str, changed: Iterable[Changed]) -> DiffDocument:
+    """Describe what changed between two runs."""
+    return {
+        "run": run_id,
+        "against": against,
+        "changed": [
+            {
+                "customer": one.customer_id,
+                "currency": one.currency,
+                "before": None
+                if one.before_minor is None
+                else _money(one.before_minor, one.currency),
+                "after": None if one.after_minor is None else _money(one.after_minor, one.currency),
+                "change": _money(one.change_minor, one.currency),
+            }
+            for one in changed
+        ],
+    }
+
+
 def _money(minor: int, currency: str) -> str:
     return with_minor_unit(from_minor(minor, currency), currency)
+
+
+def _money_or_none(minor: int | None, currency: str) -> str | None:
+    return None if minor is None else _money(minor, currency)
 
 
 def _last(one: LastMonth) -> str:

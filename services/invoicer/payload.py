@@ -1,7 +1,7 @@
 """What is sent to Stripe for an invoice, frozen in one canonical form and hashed. Pure."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -55,6 +55,11 @@ def payload_sha256(draft: Draft) -> str:
         ],
     }
     return hashlib.sha256(msgspec.json.encode(document, order="sorted")).hexdigest()
+
+
+def run_sha256(payloads: Iterable[tuple[str, str]]) -> str:
+    """Hash all invoices of a run, each given by its id and its payload's hash, in any order."""
+    return hashlib.sha256(msgspec.json.encode(sorted(payloads))).hexdigest()
 
 
 def line_metadata(line: DraftLine) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """What each customer's invoice for a month is: read from the line items, built, compared.
 
-I/O: reads of Postgres. Postgres adds the line items up (its NUMERIC is exact), so that what is
-read grows with the lines of the invoices and not with the line items.
+I/O: reads of Postgres and of the log's ends. Postgres adds the line items up (its NUMERIC is
+exact), so that what is read grows with the lines of the invoices and not with the line items.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -19,12 +19,21 @@ from services.invoicer.building import (
     Posted,
     build_draft,
 )
-from services.invoicer.carrying import Carried
-from services.invoicer.previewing import LastMonth, Preview, PreviewedInvoice
+from services.invoicer.carrying import Carried, Minimums
+from services.invoicer.previewing import (
+    CustomerFacts,
+    LastMonth,
+    Preview,
+    PreviewedInvoice,
+    Unsettled,
+)
 from services.invoicer.token_costs import TokenPrice, Tokens, token_costs
 from services.invoicer.wording import About
+from shared.broker import end_offsets
+from shared.errors import UnavailableError
 from shared.moments import format_moment
 from shared.periods import Period
+from shared.settings import Settings
 from shared.tables.invoicer import Invoice
 
 _CONTRACTS = text(
@@ -42,7 +51,7 @@ _CARRIED = text(
     " AND NOT EXISTS (SELECT FROM invoice_carries c WHERE c.source_id = i.id)"
     " ORDER BY i.period, i.id"
 )
-_CUSTOMERS = text(
+_REFERENCES = text(
     "SELECT id, purchase_order, tax_id FROM customers"
     " WHERE purchase_order IS NOT NULL OR tax_id IS NOT NULL"
 )
@@ -59,16 +68,27 @@ _PRICES = text(
     " FROM model_prices"
 )
 _LAST_MONTH = text(
-    "SELECT i.customer_id, i.currency, i.total_minor,"
-    " coalesce(sum(l.quantity) FILTER (WHERE l.kind <> 'recurring'), 0) AS quantity"
-    " FROM invoices i LEFT JOIN invoice_lines l ON l.invoice_id = i.id"
-    " WHERE i.period = :period AND i.kind = 'monthly' AND i.state <> 'void'"
-    " GROUP BY i.id ORDER BY 1, 2"
+    "SELECT customer_id, currency, total_minor FROM invoices"
+    " WHERE period = :period AND kind = 'monthly' AND state <> 'void' ORDER BY 1, 2"
 )
 _UNPRICED = text(
     "SELECT count(*) FROM events WHERE contract_id IS NULL AND NOT voided"
     " AND time >= :start AND time < :end"
 )
+_CUSTOMERS = text("SELECT id, email FROM customers")
+_USED = text(
+    "SELECT DISTINCT c.customer_id, u.usage_period = :period AS now"
+    " FROM usage_totals u JOIN contracts c ON c.id = u.contract_id"
+    " WHERE u.usage_period IN (:period, :before) AND u.dimension = '' AND u.quantity > 0"
+)
+_CONFLICTS = text(
+    "SELECT customer_id, count(*) AS events FROM conflicts"
+    " WHERE state = 'open' AND time >= :start AND time < :end GROUP BY customer_id"
+)
+_DEAD_LETTERS = text(
+    "SELECT count(*) FROM dead_letters WHERE state = 'open' AND received_at >= :start"
+)
+_HANDLED = text("SELECT partition, next FROM offsets WHERE topic = :topic")
 
 
 def _posted(ids: str, which: str) -> Any:
@@ -157,7 +177,7 @@ async def _read_about(session: AsyncSession, period: Period) -> dict[str, About]
     used: dict[str, list[Tokens]] = {}
     for row in await session.execute(_TOKENS, {"period": str(period)}):
         used.setdefault(row.customer_id, []).append(Tokens(*row[1:]))
-    facts = {row.id: row for row in await session.execute(_CUSTOMERS)}
+    facts = {row.id: row for row in await session.execute(_REFERENCES)}
     about = {}
     for customer in {*used, *facts}:
         known = facts.get(customer)
@@ -183,21 +203,68 @@ def _read(row: Any) -> Posted:
     )
 
 
-async def preview(session: AsyncSession, period: Period) -> Preview:
+async def preview(session: AsyncSession, period: Period, settings: Settings) -> Preview:
     """Give every invoice of a month as it would be now; nothing is written or sent.
 
     All is read from one snapshot, as the rater may post meanwhile: call it first in a session.
     """
+    minimums = Minimums.read(settings.invoice_minimums)
+    ends = await _log_ends(settings)
     await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    month = {"start": period.start, "end": period.end}
     rows = await session.execute(_LAST_MONTH, {"period": str(period.previous())})
     last_month = {(row.customer_id, row.currency): LastMonth(*row) for row in rows}
+    conflicts = {
+        row.customer_id: int(row.events) for row in await session.execute(_CONFLICTS, month)
+    }
+    customers = await _customer_facts(session, period, conflicts)
     invoices = [
-        PreviewedInvoice(draft, last_month.pop((draft.key.customer_id, draft.key.currency), None))
+        PreviewedInvoice(
+            draft,
+            last_month.pop((draft.key.customer_id, draft.key.currency), None),
+            customers[draft.key.customer_id],
+            settings.preview_change_percent,
+            minimums.least(draft.key.currency),
+        )
         for draft in await read_drafts(session, period, with_ids=False)
     ]
     closed = await session.scalar(
         text("SELECT EXISTS (SELECT FROM periods WHERE period = :period AND state = 'closed')"),
         {"period": str(period)},
     )
-    unpriced = await session.scalar(_UNPRICED, {"start": period.start, "end": period.end})
-    return Preview(period, bool(closed), invoices, tuple(last_month.values()), int(unpriced or 0))
+    unsettled = Unsettled(
+        unpriced_events=int(await session.scalar(_UNPRICED, month) or 0),
+        open_conflicts=sum(conflicts.values()),
+        open_dead_letters=int(await session.scalar(_DEAD_LETTERS, {"start": period.start}) or 0),
+        events_under_way=None if ends is None else await _under_way(session, settings, ends),
+    )
+    return Preview(period, bool(closed), invoices, tuple(last_month.values()), unsettled)
+
+
+async def _customer_facts(
+    session: AsyncSession, period: Period, conflicts: Mapping[str, int]
+) -> dict[str, CustomerFacts]:
+    months = {"period": str(period), "before": str(period.previous())}
+    used: dict[bool, set[str]] = {True: set(), False: set()}
+    for row in await session.execute(_USED, months):
+        used[row.now].add(row.customer_id)
+    return {
+        row.id: CustomerFacts(
+            row.email, row.id in used[True], row.id in used[False], conflicts.get(row.id, 0)
+        )
+        for row in await session.execute(_CUSTOMERS)
+    }
+
+
+async def _log_ends(settings: Settings) -> dict[int, int] | None:
+    try:
+        return await end_offsets(settings)
+    except UnavailableError:
+        return None
+
+
+async def _under_way(session: AsyncSession, settings: Settings, ends: Mapping[int, int]) -> int:
+    """Count the log's records that the rater has not handled."""
+    rows = await session.execute(_HANDLED, {"topic": settings.usage_topic})
+    handled = {row.partition: row.next for row in rows}
+    return sum(max(0, end - handled.get(partition, 0)) for partition, end in ends.items())

@@ -1,5 +1,6 @@
 """A month's invoices as they would be, beside last month's, and what to look at. Pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -8,8 +9,7 @@ from services.invoicer.building import Draft
 from shared.money import EXACT, from_minor
 from shared.periods import Period
 
-JUMP_PERCENT = 50
-"""A total that differs from last month's by more than this is worth a look."""
+_PLAUSIBLE_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +19,31 @@ class LastMonth:
     customer_id: str
     currency: str
     total_minor: int
-    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFacts:
+    """What a preview looks at beside the invoice: the contact, use, and what is not decided."""
+
+    email: str = ""
+    used: bool = False
+    used_last_month: bool = False
+    open_conflicts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewedInvoice:
-    """An invoice as it would be, beside last month's."""
+    """An invoice as it would be, beside last month's.
+
+    `change_percent` is by how much the total may differ from last month's without a warning,
+    `least` the least total that is sent, in major units.
+    """
 
     draft: Draft
     last_month: LastMonth | None
+    customer: CustomerFacts
+    change_percent: int
+    least: Decimal = Decimal(0)
 
     @property
     def change(self) -> Decimal | None:
@@ -40,35 +56,50 @@ class PreviewedInvoice:
     @property
     def warnings(self) -> list[str]:
         """Names what finance should look at before the invoice is sent."""
-        draft, last = self.draft, self.last_month
+        draft, last, customer = self.draft, self.last_month, self.customer
         facts = {
             "first_invoice": last is None,
             "nothing_due": draft.total_minor == 0,
             "negative_total": draft.total_minor < 0,
+            "below_minimum": 0 < from_minor(draft.total_minor, draft.key.currency) < self.least,
             "too_many_lines": draft.detail_sha256 is not None,
-            "jump": last is not None and _jumps(draft.total_minor, last.total_minor),
-            "usage_stopped": last is not None and bool(last.quantity) and not draft.quantity,
+            "jump": last is not None and self._jumps(last.total_minor),
+            "usage_stopped": customer.used_last_month and not customer.used,
+            "bad_contact": not _PLAUSIBLE_EMAIL.fullmatch(customer.email),
+            "open_conflicts": customer.open_conflicts > 0,
         }
         return [name for name, holds in facts.items() if holds]
+
+    def _jumps(self, before: int) -> bool:
+        return abs(self.draft.total_minor - before) * 100 > self.change_percent * abs(before)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """What of a month is on no invoice, and could still come onto one if somebody acts.
+
+    `events_under_way` are records on the log that the rater has not handled; None where Kafka
+    does not answer, so that nobody knows.
+    """
+
+    unpriced_events: int = 0
+    open_conflicts: int = 0
+    open_dead_letters: int = 0
+    events_under_way: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
     """A month's invoices as they would be now.
 
-    `absent` are those who had an invoice last month and would have none; `unpriced_events`
-    are events of the month that no contract covers, so that they are on no invoice.
+    `absent` are those who had an invoice last month and would have none.
     """
 
     period: Period
     closed: bool
     invoices: Sequence[PreviewedInvoice]
     absent: Sequence[LastMonth]
-    unpriced_events: int
-
-
-def _jumps(total: int, before: int) -> bool:
-    return abs(total - before) * 100 > JUMP_PERCENT * abs(before)
+    unsettled: Unsettled
 
 
 def total_by_currency(found: Preview) -> dict[str, Decimal]:

@@ -10,19 +10,23 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from typing_extensions import TypedDict
 
-from services.invoicer import documents, runs, sending
+from services.invoicer import documents, runs, steering
 from services.invoicer.closing import close_period, list_periods
+from services.invoicer.diffing import diff_runs
 from services.invoicer.planning import preview
 from services.invoicer.reconciliation import report
 from services.invoicer.reconciliation.classify import reconcile
 from services.invoicer.reconciliation.gather import gather
+from services.invoicer.reopening import reopen_period
 from services.invoicer.under_way import SendingUnderWay
 from shared.api_keys import RequireScope
 from shared.clock import present
 from shared.keys import FINANCE, Key
 from shared.periods import Period
 from shared.settings import Settings
+from shared.tables.invoicer import InvoiceRun
 
 require_finance = RequireScope(FINANCE)
 Finance = Annotated[Key, Depends(require_finance)]
@@ -53,6 +57,29 @@ class NewRun(BaseModel):
     period: str = Field(description="the month to invoice", examples=["2026-10"])
 
 
+class Approval(BaseModel):
+    """An approval of what a run holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    payload_sha256: str = Field(description="the run's hash, as it was looked at")
+
+
+class Reason(BaseModel):
+    """Why something is done, for the audit trail."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    why: str = Field(min_length=1, examples=["a price was wrong"])
+
+
+class ReopenedDocument(TypedDict):
+    """A month that is open again, and how many invoices its run had, which is withdrawn."""
+
+    period: str
+    withdrawn_invoices: int
+
+
 def _actor(key: Key) -> str:
     return f"key:{key.id}"
 
@@ -72,10 +99,22 @@ async def close(key: Finance, month: Month, request: Request) -> documents.Perio
     return documents.period_document(closed)
 
 
+@router.post("/periods/{period}/reopen")
+async def reopen(key: Finance, month: Month, reason: Reason, request: Request) -> ReopenedDocument:
+    """Open a closed month again, as long as nothing of it was sent; its run is withdrawn."""
+    withdrawn = await reopen_period(
+        request.app.state.engine, month, why=reason.why, actor=_actor(key)
+    )
+    return {"period": str(month), "withdrawn_invoices": withdrawn}
+
+
 @router.get("/periods/{period}/preview")
-async def show_preview(_key: Finance, month: Month, session: Session) -> documents.PreviewDocument:
+async def show_preview(
+    _key: Finance, month: Month, session: Session, request: Request
+) -> documents.PreviewDocument:
     """Give every invoice of a month as it would be now, and what to look at before sending."""
-    return documents.preview_document(await preview(session, month))
+    found = await preview(session, month, request.app.state.settings)
+    return documents.preview_document(found)
 
 
 @router.get(
@@ -105,8 +144,7 @@ async def start_run(key: Finance, new: NewRun, request: Request) -> documents.Ru
         actor=_actor(key),
         clock=present,
     )
-    async with AsyncSession(state.engine) as session:
-        return documents.run_document(run, await runs.count_states(session, run.id))
+    return await _described(state.engine, run)
 
 
 @router.get("/runs")
@@ -128,15 +166,84 @@ async def show_run(_key: Finance, run_id: str, session: Session) -> documents.Wh
     return documents.whole_run_document(run, states, invoices)
 
 
+@router.get("/runs/{run_id}/diff")
+async def diff_run(
+    _key: Finance,
+    run_id: str,
+    session: Session,
+    against: Annotated[str | None, Query(description="another run than last month's")] = None,
+) -> documents.DiffDocument:
+    """Give who is invoiced otherwise than in another run, by default last month's."""
+    run = await runs.get_run(session, run_id)
+    other = (
+        await runs.run_before(session, run)
+        if against is None
+        else await runs.get_run(session, against)
+    )
+    changed = diff_runs(
+        await runs.list_invoices(session, run_id=other.id),
+        await runs.list_invoices(session, run_id=run_id),
+    )
+    return documents.diff_document(run_id, other.id, changed)
+
+
+@router.post("/runs/{run_id}/approve")
+async def approve_run(
+    key: Finance, run_id: str, approval: Approval, request: Request
+) -> documents.RunDocument:
+    """Approve a run, as its hash names it: what is sent is what was approved."""
+    state = request.app.state
+    run = await steering.approve(
+        state.engine,
+        run_id,
+        payload_sha256=approval.payload_sha256,
+        approval_by=state.settings.approval_by,
+        actor=_actor(key),
+        clock=present,
+    )
+    return await _described(state.engine, run)
+
+
 @router.post("/runs/{run_id}/send", status_code=202)
 async def send_run(key: Finance, run_id: str, request: Request) -> documents.RunDocument:
     """Begin to send a run, or what is left of it; how far it is: `GET /v1/runs/{run_id}`."""
-    under_way: SendingUnderWay = request.app.state.under_way
-    run = await sending.begin(request.app.state.engine, run_id, actor=_actor(key))
+    return await _begin(request, run_id, key, resume=False)
+
+
+@router.post("/runs/{run_id}/pause")
+async def pause_run(
+    key: Finance, run_id: str, reason: Reason, request: Request
+) -> documents.RunDocument:
+    """Stop a run that is being sent, after the invoices that are under way."""
+    engine = request.app.state.engine
+    run = await steering.pause(engine, run_id, why=reason.why, actor=_actor(key))
+    return await _described(engine, run)
+
+
+@router.post("/runs/{run_id}/resume", status_code=202)
+async def resume_run(key: Finance, run_id: str, request: Request) -> documents.RunDocument:
+    """Go on with a run, also with a paused one."""
+    return await _begin(request, run_id, key, resume=True)
+
+
+async def _begin(request: Request, run_id: str, key: Key, *, resume: bool) -> documents.RunDocument:
+    state = request.app.state
+    under_way: SendingUnderWay = state.under_way
+    run = await steering.begin(
+        state.engine,
+        run_id,
+        approval_by=state.settings.approval_by,
+        actor=_actor(key),
+        resume=resume,
+    )
     if run.state == "sending":
         under_way.start(run_id)
-    async with AsyncSession(request.app.state.engine) as session:
-        return documents.run_document(run, await runs.count_states(session, run_id))
+    return await _described(state.engine, run)
+
+
+async def _described(engine: AsyncEngine, run: InvoiceRun) -> documents.RunDocument:
+    async with AsyncSession(engine) as session:
+        return documents.run_document(run, await runs.count_states(session, run.id))
 
 
 @router.get("/invoices")

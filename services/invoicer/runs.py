@@ -11,7 +11,7 @@ from sqlmodel import col, insert, select
 from services.invoicer.building import Draft
 from services.invoicer.carrying import Minimums
 from services.invoicer.closing import Progress, close_period
-from services.invoicer.payload import billing_key, invoice_id, payload_sha256
+from services.invoicer.payload import billing_key, invoice_id, payload_sha256, run_sha256
 from services.invoicer.planning import read_drafts
 from services.invoicer.token_costs import token_cost_document
 from services.invoicer.verifying import first_state
@@ -26,7 +26,9 @@ from shared.tables.invoicer import Invoice, InvoiceLine, InvoiceRun
 DONE_STATES = frozenset(("finalized", "sent", "paid", "skipped_zero", "carried_forward", "void"))
 """States of an invoice for which its run has nothing left to do."""
 
-_FREEZE_LOCK = 7_203_002
+FREEZE_LOCK = 7_203_002
+"""Held by whoever makes or withdraws a run."""
+
 _FROZEN_AT_ONCE = 500
 _LINE_COLUMNS = (
     "invoice_id", "position", "contract_id", "charge", "band", "kind", "usage_period",
@@ -51,23 +53,33 @@ async def start_run(
     minimums = Minimums.read(settings.invoice_minimums)
     await close_period(settings, engine, period, actor=actor, clock=clock, on_progress=on_progress)
     async with AsyncSession(engine, expire_on_commit=False) as session:
-        await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _FREEZE_LOCK})
+        await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": FREEZE_LOCK})
         run_id = f"run_{period}"
         known = await session.get(InvoiceRun, run_id)
         if known is not None:
             return known
         now = clock()
         run = InvoiceRun(
-            id=run_id, period=str(period), state="planned", started_by=actor, created_at=now
+            id=run_id,
+            period=str(period),
+            state="planned",
+            payload_sha256="",
+            started_by=actor,
+            created_at=now,
         )
         session.add(run)
         await session.flush()
         drafts = await read_drafts(session, period)
-        frozen = 0
+        frozen: list[tuple[str, str]] = []
         while some := list(islice(drafts, _FROZEN_AT_ONCE)):
             await _freeze(session, run, some, minimums, now)
-            frozen += len(some)
-        after = {"period": str(period), "invoices": frozen}
+            frozen += [(invoice_id(draft.key), payload_sha256(draft)) for draft in some]
+        run.payload_sha256 = run_sha256(frozen)
+        after = {
+            "period": str(period),
+            "invoices": len(frozen),
+            "payload_sha256": run.payload_sha256,
+        }
         await audit.record(session, actor=actor, act="run.start", subject=run.id, after=after)
         await session.commit()
         return run
@@ -155,9 +167,9 @@ def _line_rows(drafts: Iterable[Draft]) -> Iterable[tuple[object, ...]]:
             )
 
 
-async def get_run(session: AsyncSession, run_id: str) -> InvoiceRun:
-    """Give a run, or raise `NotFoundError`."""
-    run = await session.get(InvoiceRun, run_id)
+async def get_run(session: AsyncSession, run_id: str, *, for_update: bool = False) -> InvoiceRun:
+    """Give a run, locked until the transaction ends if so asked, or raise `NotFoundError`."""
+    run = await session.get(InvoiceRun, run_id, with_for_update=for_update)
     if run is None:
         raise NotFoundError(f"there is no run {run_id!r}; see: runs list")
     return run
@@ -167,6 +179,20 @@ async def list_runs(session: AsyncSession) -> Sequence[InvoiceRun]:
     """Give all runs, the newest month first."""
     query = select(InvoiceRun).order_by(col(InvoiceRun.period).desc())
     return (await session.execute(query)).scalars().all()
+
+
+async def run_before(session: AsyncSession, run: InvoiceRun) -> InvoiceRun:
+    """Give the run of the latest month before a run's own, or raise `NotFoundError`."""
+    query = (
+        select(InvoiceRun)
+        .where(InvoiceRun.period < run.period)
+        .order_by(col(InvoiceRun.period).desc())
+        .limit(1)
+    )
+    before = await session.scalar(query)
+    if before is None:
+        raise NotFoundError(f"there is no run before {run.id}")
+    return before
 
 
 async def count_states(session: AsyncSession, run_id: str) -> dict[str, int]:

@@ -1,17 +1,19 @@
 """The only module that imports `stripe`: calls in, frozen values and `StripeFault`s out.
 
-It neither retries nor decides. Each call that changes Stripe takes its idempotency key,
-which goes into `options`: in `params` the SDK would send it as a form field.
+It neither retries nor decides, but keeps Stripe's limits of pace. Each call that changes Stripe
+takes its idempotency key, which goes into `options`: in `params` the SDK would send it as a
+form field.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import stripe
 from stripe import StripeClient
 
 from services.invoicer.building import DraftLine
+from services.invoicer.pace import pace_for
 from services.invoicer.payload import line_metadata, usage_seconds
 from services.invoicer.stripe_objects import (
     StripeCustomerTwin,
@@ -19,17 +21,17 @@ from services.invoicer.stripe_objects import (
     StripeInvoice,
     StripeLine,
 )
-from services.invoicer.wording import Wording
+from services.invoicer.wording import NO_WORDING, Wording
 from shared.settings import Settings
 
 API_VERSION = "2026-08-26.dahlia"
 """The version whose published OpenAPI document our requests are tested against; the SDK's own
 default would move with every upgrade of the package."""
 
-NO_WORDING = Wording()
 _TIMEOUT_SECONDS = 40.0
 _PAGE = 100
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -37,6 +39,7 @@ class StripeGateway:
     """Stripe's API, as far as the invoicer uses it; use it as an async context manager."""
 
     def __init__(self, settings: Settings, *, http_client: stripe.HTTPClient | None = None) -> None:
+        self._pace = pace_for(settings)
         self._http = http_client or stripe.HTTPXClient(timeout=_TIMEOUT_SECONDS)
         base = settings.stripe_api_base
         self._v1 = StripeClient(
@@ -58,11 +61,12 @@ class StripeGateway:
         self, *, customer_id: str, name: str, email: str, key: str
     ) -> StripeCustomerTwin:
         """Make a customer that carries our id in its metadata."""
-        answer = self._v1.customers.create_async(
+        answer = await self._answer(
+            self._v1.customers.create_async,
             {"name": name, "email": email, "metadata": {"tallybook_customer": customer_id[:500]}},
             {"idempotency_key": key},
         )
-        return _read(await _answer(answer), StripeCustomerTwin)
+        return _read(answer, StripeCustomerTwin)
 
     async def customers_by_email(self, email: str) -> AsyncIterator[StripeCustomerTwin]:
         """Give the customers with an e-mail address."""
@@ -71,7 +75,7 @@ class StripeGateway:
             params: stripe.params.CustomerListParams = {"email": email, "limit": _PAGE}
             if last:
                 params["starting_after"] = last
-            page = await _answer(self._v1.customers.list_async(params))
+            page = await self._answer(self._v1.customers.list_async, params)
             for item in page.data:
                 last = item.id
                 yield _read(item, StripeCustomerTwin)
@@ -106,34 +110,45 @@ class StripeGateway:
             params["custom_fields"] = [
                 {"name": name, "value": value} for name, value in wording.custom_fields
             ]
-        answer = self._v1.invoices.create_async(params, {"idempotency_key": key})
-        return _read(await _answer(answer), StripeInvoice)
+        answer = await self._answer(
+            self._v1.invoices.create_async, params, {"idempotency_key": key}
+        )
+        return _read(answer, StripeInvoice)
 
     async def add_lines(
         self, stripe_invoice: str, lines: Sequence[DraftLine], *, key: str
     ) -> StripeInvoice:
         """Add at most 100 lines to a draft, each with the amount that we rounded."""
-        answer = self._v1.invoices.add_lines_async(
+        answer = await self._answer(
+            self._v1.invoices.add_lines_async,
             stripe_invoice,
             {"lines": [_line_params(line) for line in lines]},
             {"idempotency_key": key},
         )
-        return _read(await _answer(answer), StripeInvoice)
+        return _read(answer, StripeInvoice)
 
     async def finalize(self, stripe_invoice: str, *, key: str) -> StripeInvoice:
         """Finalize a draft: from then on it is a claim on the customer."""
-        answer = self._v1.invoices.finalize_invoice_async(
-            stripe_invoice, {"auto_advance": False}, {"idempotency_key": key}
+        answer = await self._answer(
+            self._v1.invoices.finalize_invoice_async,
+            stripe_invoice,
+            {"auto_advance": False},
+            {"idempotency_key": key},
         )
-        return _read(await _answer(answer), StripeInvoice)
+        return _read(answer, StripeInvoice)
 
     async def delete_draft(self, stripe_invoice: str) -> None:
         """Delete a draft; Stripe refuses it for anything that is no draft."""
-        await _answer(self._v1.invoices.delete_async(stripe_invoice))
+        await self._answer(self._v1.invoices.delete_async, stripe_invoice)
 
     async def invoice(self, stripe_invoice: str) -> StripeInvoice:
         """Read an invoice."""
-        return _read(await _answer(self._v1.invoices.retrieve_async(stripe_invoice)), StripeInvoice)
+        answer = await self._answer(self._v1.invoices.retrieve_async, stripe_invoice)
+        return _read(answer, StripeInvoice)
+
+    async def probe(self) -> None:
+        """Make a call that changes nothing, to learn whether Stripe takes any from us."""
+        await self._answer(self._v1.invoices.list_async, {"limit": 1})
 
     async def lines(self, stripe_invoice: str) -> list[StripeLine]:
         """Read all lines of an invoice."""
@@ -142,7 +157,9 @@ class StripeGateway:
             params: stripe.params.InvoiceLineItemListParams = {"limit": _PAGE}
             if lines:
                 params["starting_after"] = lines[-1].id
-            page = await _answer(self._v1.invoices.line_items.list_async(stripe_invoice, params))
+            page = await self._answer(
+                self._v1.invoices.line_items.list_async, stripe_invoice, params
+            )
             lines.extend(_read(item, StripeLine) for item in page.data)
             if not page.has_more or not page.data:
                 return lines
@@ -158,12 +175,22 @@ class StripeGateway:
                 params["customer"] = stripe_customer
             if last:
                 params["starting_after"] = last
-            page = await _answer(self._v1.invoices.list_async(params))
+            page = await self._answer(self._v1.invoices.list_async, params)
             for item in page.data:
                 last = item.id
                 yield _read(item, StripeInvoice)
             if not page.has_more:
                 return
+
+    async def _answer(
+        self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Make a call in its turn; raises `StripeFault`."""
+        await self._pace.turn(call.__qualname__)
+        try:
+            return await call(*args, **kwargs)
+        except stripe.StripeError as error:
+            raise _fault(error) from None
 
 
 def _line_params(line: DraftLine) -> "stripe.params.InvoiceAddLinesParamsLine":
@@ -183,13 +210,6 @@ def _read(answer: stripe.StripeObject, kind: type[T]) -> T:
         return msgspec.convert(answer.to_dict(), kind)
     except msgspec.ValidationError as error:
         raise StripeFault(f"Stripe's answer is not as expected: {error}", retry="never") from None
-
-
-async def _answer(call: Awaitable[T]) -> T:
-    try:
-        return await call
-    except stripe.StripeError as error:
-        raise _fault(error) from None
 
 
 def _fault(error: stripe.StripeError) -> StripeFault:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from typing_extensions import TypedDict
+
 from shared.money import EXACT, plain, with_minor_unit
 
 ZERO = Decimal(0)
@@ -66,8 +68,20 @@ def _with(before: TokenCost, tokens: Tokens, price: TokenPrice | None) -> TokenC
     )
 
 
-def token_cost_document(cost: TokenCost) -> dict[str, str | None]:
-    """Give a cost as it is kept and told, numbers as decimal texts, exact."""
+class TokenCostDocument(TypedDict):
+    """A model's tokens of the month, and what the customer pays to Anthropic for them: exact,
+    and in no amount due. Without a currency no price is known.
+    """
+
+    model: str
+    input_tokens: str
+    output_tokens: str
+    currency: str | None
+    cost: str | None
+
+
+def token_cost_document(cost: TokenCost) -> TokenCostDocument:
+    """Give a cost as it is kept and told."""
     return {
         "model": cost.model,
         "input_tokens": plain(cost.input_tokens),

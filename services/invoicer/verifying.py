@@ -7,9 +7,7 @@ from services.invoicer.building import LINES_PER_INVOICE, Draft, DraftLine
 from services.invoicer.carrying import Minimums, unsent_state
 from services.invoicer.payload import line_metadata
 from services.invoicer.stripe_objects import StripeInvoice, StripeLine
-from services.invoicer.wording import Wording
-
-NO_WORDING = Wording()
+from services.invoicer.wording import NO_WORDING, Wording
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ class Wording:
     footer: str | None = None
 
 
+NO_WORDING = Wording()
+
+
 def word(about: About, period: str, *, detail_sha256: str | None, details: int) -> Wording:
     """Say what there is to say; the hash is that of the detail file where lines are collapsed."""
     given = {"Purchase order": about.purchase_order, "Tax ID": about.tax_id}

@@ -28,8 +28,12 @@ class InvoiceRun(SQLModel, table=True):
     id: str = Field(primary_key=True)
     period: str
     state: str
+    payload_sha256: str
     started_by: str
     created_at: Moment
+    approved_by: str | None = None
+    approved_at: OptionalMoment = None
+    paused_because: str | None = None
     finished_at: OptionalMoment = None
 
 

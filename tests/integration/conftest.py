@@ -47,6 +47,14 @@ def data_directory() -> Iterator[Path]:
         yield Path(directory)
 
 
+@pytest.fixture
+def own_directory() -> Iterator[Path]:
+    """A directory for one test's own Postgres, which other users may pass too."""
+    with tempfile.TemporaryDirectory(prefix="tallybook-test-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
 @pytest.fixture(scope="session")
 async def stack(data_directory: Path) -> AsyncIterator[Servers]:
     """The real Postgres and Kafka; where they cannot be had, an error that says why."""

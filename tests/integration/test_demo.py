@@ -27,19 +27,19 @@ async def _demo(directory: Path, *options: str) -> tuple[int, dict[str, Any], st
     return process.returncode, json.loads(answer or b"{}"), progress.decode()
 
 
-async def test_the_whole_path_comes_out_right_and_can_be_repeated(tmp_path: Path) -> None:
-    status, first, progress = await _demo(tmp_path, "--scale", "0.002")
+async def test_the_whole_path_comes_out_right_and_can_be_repeated(own_directory: Path) -> None:
+    status, first, progress = await _demo(own_directory, "--scale", "0.002")
     assert status == 0, progress
     assert first["right"]
     assert first["complaints"] == []
     assert len(first["rows"]) == 32
     assert all(row["expected"] == row["invoiced"] == row["stripe"] for row in first["rows"])
     assert (first["events"]["lost"], first["events"]["billed_twice"]) == (0, 0)
-    assert "<html" in (tmp_path / "report.html").read_text("utf-8")
-    status, again, progress = await _demo(tmp_path, "--scale", "0.002")
+    assert "<html" in (own_directory / "report.html").read_text("utf-8")
+    status, again, progress = await _demo(own_directory, "--scale", "0.002")
     assert status == 0, progress
     assert again["rows"] == first["rows"]
     assert again["events"]["rated"] == first["events"]["rated"]
-    status, _, words = await _demo(tmp_path, "--scale", "0.003")
+    status, _, words = await _demo(own_directory, "--scale", "0.003")
     assert status == 2
     assert "choose another --data" in " ".join(words.split())

@@ -63,19 +63,42 @@ async def test_a_month_by_commands(world: World, tmp_path: Path) -> None:
     preview = await tallybook(world, "runs", "preview", period, "--json")
     assert preview.document["totals"] == {"USD": "12.51"}
 
+    first = await tallybook(world, "runs", "start", period, "--json")
+    assert (first.status, first.document["states"]) == (0, {"frozen": 2})
+    opened = await tallybook(world, "periods", "reopen", period, "--why", "too early", "--json")
+    assert opened.document == {"period": period, "withdrawn_invoices": 2}
+
     closed = await tallybook(world, "periods", "close", period, "--json")
     assert (closed.status, closed.document["state"]) == (0, "closed")
     listed = await tallybook(world, "periods", "list", "--json")
     assert [one["period"] for one in listed.document["periods"]] == [period]
+
+    needed = {"TALLYBOOK_APPROVAL_BY": "anyone"}
+    asked = await tallybook(world, "runs", "start", period, "--send", **needed)
+    assert (asked.status, "must be approved before it is sent" in asked.err) == (1, True)
+    seen = (await tallybook(world, "runs", "show", run, "--json")).document["payload_sha256"]
+    wrong = await tallybook(world, "runs", "approve", run, "--hash", "0" * 64)
+    assert (wrong.status, "look at it again" in wrong.err) == (1, True)
+    approved = await tallybook(world, "runs", "approve", run, "--hash", seen, "--json")
+    assert (approved.status, approved.document["state"]) == (0, "approved")
+    idle = await tallybook(world, "runs", "pause", run)
+    assert (idle.status, "only one being sent is paused" in idle.err) == (1, True)
+    alone = await tallybook(world, "runs", "diff", run)
+    assert (alone.status, f"there is no run before {run}" in alone.err) == (1, True)
+    same = await tallybook(world, "runs", "diff", run, "--against", run, "--json")
+    assert same.document == {"run": run, "against": run, "changed": []}
 
     away = await tallybook(
         world,
         *("runs", "start", period, "--send", "--json"),
         TALLYBOOK_STRIPE_API_KEY="sk_live_wrong",
     )
-    assert (away.status, away.document["state"]) == (1, "failed")
-    assert away.document["states"] == {"failed_retryable": 2}
+    assert (away.status, away.document["state"]) == (1, "paused")
+    assert away.document["states"] == {"frozen": 2}
+    assert "TALLYBOOK_STRIPE_API_KEY" in away.document["paused_because"]
     assert "TALLYBOOK_STRIPE_API_KEY" in away.err
+    held = await tallybook(world, "runs", "send", run)
+    assert (held.status, "to go on: runs resume" in held.err) == (1, True)
 
     sent = await tallybook(world, "runs", "resume", run, "--json")
     assert (sent.status, sent.document["state"]) == (0, "done")

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.invoicer.detail.reading import read_detail
 from services.invoicer.reconciliation.classify import reconcile
 from services.invoicer.reconciliation.gather import gather
+from services.invoicer.reopening import reopen_period
 from services.invoicer.stripe_gateway import StripeGateway
 from services.rater.contracts import update_customer
 from shared.errors import ConflictingStateError
@@ -135,6 +136,21 @@ async def test_an_amount_is_taken_up_once_whatever_is_written(office: Office) ->
         )
     office.world.period = office.world.period.next()
     assert (await office.invoiced(small=[Item("5")]))["small"].total_minor == 500
+
+
+async def test_a_month_that_is_opened_again_gives_back_what_it_took_up(office: Office) -> None:
+    world = office.world
+    await office.invoiced(small=[Item("0.20")])
+    world.period = world.period.next()
+    await months.post(world, "small", office.contracts["small"], [Item("5")])
+    for _ in range(2):
+        await months.start(world)
+        assert (await months.invoices(world))["small"].total_minor == 520
+        assert await world.count("invoice_carries") == 1
+        await reopen_period(
+            world.engine("tallybook_invoicer"), world.period, why="forgotten", actor="tests"
+        )
+        assert await world.count("invoice_carries") == 0
 
 
 async def test_an_invoice_of_too_many_lines_is_collapsed_and_its_detail_file_is_kept(

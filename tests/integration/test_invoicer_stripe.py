@@ -8,15 +8,19 @@ import pytest
 from pydantic import SecretStr
 from starlette.responses import JSONResponse, Response
 
+from services.invoicer import steering
 from services.invoicer.patience import Patience
+from services.invoicer.runs import get_run
 from services.invoicer.sending import Sender
 from services.invoicer.stripe_gateway import StripeGateway
 from shared.database import open_engine
+from shared.errors import ConflictingStateError
+from shared.tables.invoicer import InvoiceRun
 from tests.infra.stripe_sandbox.checked import lines_of, ok
 from tests.integration.harness.world import World
 from tests.services.invoicer import months
 from tests.services.invoicer.postings import Item, bands
-from tests.services.invoicer.proxy import Call, LostError, Proxy, running_proxy
+from tests.services.invoicer.proxy import Call, LostError, Proxy, give_back, pass_on, running_proxy
 from tests.services.invoicer.stripe_side import StripeSide, stripe_side
 
 HURRIED = Patience(attempts=4, first_delay=0.01, longest_delay=0.02)
@@ -32,10 +36,15 @@ class Bench:
     proxy: Proxy
     gateway: StripeGateway
 
-    async def send(self) -> str:
+    async def send(self, workers: int = 8) -> str:
         """Send the run; gives its state."""
-        run = await months.send(self.world, self.gateway, patience=HURRIED)
+        run = await months.send(self.world, self.gateway, patience=HURRIED, workers=workers)
         return run.state
+
+    async def run(self) -> InvoiceRun:
+        """Give the run."""
+        async with self.world.sessions("tallybook_invoicer") as session:
+            return await get_run(session, f"run_{self.world.period}")
 
     async def frozen(self, **customers: list[Item]) -> None:
         """Freeze the invoices of customers with these line items."""
@@ -110,6 +119,7 @@ async def test_senders_at_once_make_each_invoice_once(bench: Bench) -> None:
     await bench.frozen(**customers)
     engines = [open_engine(bench.world.settings, "tallybook_invoicer") for _ in range(3)]
     run_id = f"run_{bench.world.period}"
+    await steering.begin(engines[0], run_id, approval_by="nobody", actor="tests")
     senders = [Sender(engine, bench.gateway, workers=24, patience=HURRIED) for engine in engines]
     runs = await asyncio.gather(*(sender.send(run_id) for sender in senders))
     for engine in engines:
@@ -352,7 +362,9 @@ async def test_while_stripe_cannot_the_invoice_waits_and_is_sent_later(
     failing = [True]
 
     async def fail(call: Call) -> Response | None:
-        return _answer(status) if failing[0] and call.name == name else None
+        asked_at_the_start = call.query == "limit=1"
+        hit = failing[0] and call.name == name and not asked_at_the_start
+        return _answer(status) if hit else None
 
     bench.proxy.before = fail
     assert await bench.send() == "failed"
@@ -405,14 +417,117 @@ async def test_an_error_without_an_effect_that_stripe_repeats_for_its_key(bench:
     assert await bench.held() == [("open", 1500)]
 
 
-async def test_a_refused_api_key_fails_the_run_at_once_and_shows_no_secret(bench: Bench) -> None:
+async def test_a_refused_api_key_pauses_the_run_at_once_and_shows_no_secret(bench: Bench) -> None:
     await bench.frozen(acme=ITEMS)
     secret = SecretStr("sk_live_never_shown")
     settings = bench.world.settings.model_copy(update={"stripe_api_key": secret})
     async with StripeGateway(settings) as gateway:
         run = await months.send(bench.world, gateway)
-    assert run.state == "failed"
-    state, error = await bench.state()
-    assert (state, "TALLYBOOK_STRIPE_API_KEY" in error) == ("failed_retryable", True)
-    assert "never_shown" not in error
+    assert run.state == "paused"
+    assert "TALLYBOOK_STRIPE_API_KEY" in (run.paused_because or "")
+    assert "never_shown" not in (run.paused_because or "")
+    assert await bench.state() == ("frozen", "")
     assert await bench.send() == "done"
+
+
+async def test_stripe_that_knows_another_api_version_pauses_the_run(bench: Bench) -> None:
+    await bench.frozen(acme=ITEMS)
+
+    async def refuse(_call: Call) -> Response:
+        message = "Invalid Stripe API version: 2026-08-26.dahlia"
+        error = {"type": "invalid_request_error", "message": message}
+        return JSONResponse({"error": error}, 400)
+
+    bench.proxy.before = refuse
+    assert await bench.send() == "paused"
+    assert await bench.state() == ("frozen", "")
+    assert "Invalid Stripe API version" in ((await bench.run()).paused_because or "")
+
+
+async def test_when_stripe_goes_away_the_run_is_paused_and_goes_on_later(bench: Bench) -> None:
+    """A few invoices find out; the others are left as they are, and no attempt is burnt."""
+    count = 40
+    await bench.frozen(**{f"customer-{number:02d}": ITEMS for number in range(count)})
+    away = [False]
+
+    async def before(call: Call) -> Response | None:
+        if call.name == "POST invoices/finalize":
+            away[0] = True
+        return _answer(503) if away[0] else None
+
+    bench.proxy.before = before
+    assert await bench.send() == "paused"
+    assert "in a row failed" in ((await bench.run()).paused_because or "")
+    states = [one.state for one in (await months.invoices(bench.world)).values()]
+    assert 5 <= states.count("failed_retryable") < count / 2
+    assert states.count("frozen") > count / 2
+
+    bench.proxy.before = pass_on
+    assert await bench.send() == "done"
+    assert await bench.stripe.counts() == {
+        "customer": {"active": count},
+        "invoice": {"open": count},
+        "line_item": {"total": count * len(ITEMS)},
+    }
+
+
+async def test_a_paused_run_begins_no_further_customer_until_it_is_resumed(bench: Bench) -> None:
+    engine = bench.world.engine("tallybook_invoicer")
+    run_id = f"run_{bench.world.period}"
+    count = 20
+    await bench.frozen(**{f"customer-{number:02d}": ITEMS for number in range(count)})
+
+    async def pull_the_plug(call: Call, answer: Response) -> Response:
+        if call.name == "POST invoices/finalize":
+            await steering.pause(engine, run_id, why="finance said so", actor="ada")
+        return answer
+
+    bench.proxy.after = pull_the_plug
+    assert await bench.send(workers=2) == "paused"
+    finalized = (await bench.stripe.counts())["invoice"]["open"]
+    assert 1 <= finalized <= 2
+    with pytest.raises(ConflictingStateError, match="is paused: finance said so"):
+        await steering.begin(engine, run_id, approval_by="nobody", actor="ada")
+
+    bench.proxy.after = give_back
+    assert await bench.send() == "done"
+    assert (await bench.stripe.counts())["invoice"] == {"open": count}
+    acts = await bench.world.fetch("SELECT act FROM audit_entries WHERE subject = $1", run_id)
+    assert [row["act"] for row in acts if row["act"] != "run.start"] == [
+        "run.send",
+        "run.pause",
+        "run.resume",
+    ]
+
+
+async def test_lines_that_were_changed_in_the_books_are_not_sent(bench: Bench) -> None:
+    """What is sent is what was frozen, and so what was approved."""
+    await bench.frozen(acme=ITEMS, bob=ITEMS)
+    await bench.world.fetch(
+        "UPDATE invoice_lines SET amount_minor = amount_minor + 1 WHERE position = 1"
+        " AND invoice_id = (SELECT id FROM invoices WHERE customer_id = 'acme')"
+    )
+    assert await bench.send() == "failed"
+    state, error = await bench.state()
+    assert (state, "not those that were frozen" in error) == ("needs_review", True)
+    assert await bench.stripe.counts() == {
+        "customer": {"active": 1},
+        "invoice": {"open": 1},
+        "line_item": {"total": len(ITEMS)},
+    }
+
+
+async def test_an_ordinary_invoice_takes_five_calls(bench: Bench) -> None:
+    """Of a customer whom Stripe knows; a new one is looked for and made, two calls more."""
+    await bench.known_customer()
+    await bench.frozen(acme=ITEMS)
+    assert await bench.send() == "done"
+    names = [call.name for call in bench.proxy.calls if call.query != "limit=1"]
+    assert names[0] == "GET customers", "only until the books know the twin"
+    assert names[1:] == [
+        "GET invoices",
+        "POST invoices",
+        "POST invoices/add_lines",
+        "GET invoices",
+        "POST invoices/finalize",
+    ]

@@ -101,7 +101,7 @@ async def usage(world: World, customer: str, period: object = None) -> Any:
 async def assert_as_previewed(world: World, customer: str, document: Any) -> None:
     """Hold the month's lines against those of the invoice as it would be."""
     async with world.sessions("tallybook_invoicer") as session:
-        found = await preview(session, Period.parse(document["period"]))
+        found = await preview(session, Period.parse(document["period"]), world.settings)
     invoices = preview_document(found)["invoices"]
     (invoice,) = [one for one in invoices if one["customer"] == customer]
     names = ("contract", "charge", "band", "usage_period", "exact_amount", "amount")

@@ -91,8 +91,10 @@ async def _customers(ready: dict[str, Any]) -> list[str]:
     return [customer["id"] for customer in answer.json()["customers"]]
 
 
-async def test_it_goes_on_after_a_stop_and_after_kill_9_and_leaves_nothing(tmp_path: Path) -> None:
-    directory = tmp_path / "data"
+async def test_it_goes_on_after_a_stop_and_after_kill_9_and_leaves_nothing(
+    own_directory: Path,
+) -> None:
+    directory = own_directory / "data"
     async with _up(directory) as process:
         first = await _ready(directory, process)
         assert set(first["pids"]) == {"postgres", "kafka", "stripe", "ingest", "rater", "invoicer"}
@@ -101,7 +103,7 @@ async def test_it_goes_on_after_a_stop_and_after_kill_9_and_leaves_nothing(tmp_p
         process.send_signal(signal.SIGKILL)
         await process.wait()
         await _gone(family)
-    (tmp_path / "ready.json").unlink()
+    (own_directory / "ready.json").unlink()
     async with _up(directory) as process:
         second = await _ready(directory, process)
         assert await _customers(second) == ["ada"]
@@ -112,7 +114,7 @@ async def test_it_goes_on_after_a_stop_and_after_kill_9_and_leaves_nothing(tmp_p
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
         await _gone(family)
-        assert not (tmp_path / "ready.json").exists()
+        assert not (own_directory / "ready.json").exists()
     async with _up(directory) as process:
         third = await _ready(directory, process)
         assert await _customers(third) == ["ada", "bob"]
@@ -137,8 +139,8 @@ async def _what_dies_is_started_again(directory: Path, ready: dict[str, Any]) ->
     assert await _customers(ready) == ["ada", "bob"]
 
 
-async def test_a_stop_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
-    directory = tmp_path / "data"
+async def test_a_stop_while_it_starts_leaves_nothing(own_directory: Path) -> None:
+    directory = own_directory / "data"
     for seconds in (0.7, 2.0, 4.0):
         async with _up(directory) as process:
             await asyncio.sleep(seconds)
@@ -148,13 +150,13 @@ async def test_a_stop_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
             await _gone(children)
 
 
-async def test_a_port_in_use_is_reported_by_name(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_by_name(own_directory: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
         process = await _run(
-            "up", "--data", str(tmp_path / "data"), "--port-base", str(min(port, 65_000))
+            "up", "--data", str(own_directory / "data"), "--port-base", str(min(port, 65_000))
         )
     words = await _words(process)
     assert process.returncode == 2

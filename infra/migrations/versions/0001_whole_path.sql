@@ -339,11 +339,20 @@ CREATE TRIGGER line_items_open_period AFTER INSERT ON line_items
 CREATE TABLE invoice_runs (
     id text PRIMARY KEY,
     period billing_period NOT NULL,
-    state text NOT NULL CHECK (state IN ('planned', 'sending', 'done', 'failed')),
+    state text NOT NULL CHECK (state IN ('planned', 'approved', 'sending', 'paused', 'done',
+        'failed')),
+    payload_sha256 text NOT NULL,
     started_by text NOT NULL,
     created_at timestamptz NOT NULL,
-    finished_at timestamptz
+    approved_by text,
+    approved_at timestamptz,
+    paused_because text,
+    finished_at timestamptz,
+    CHECK ((approved_by IS NULL) = (approved_at IS NULL)),
+    CHECK ((state = 'paused') = (paused_because IS NOT NULL))
 );
+COMMENT ON COLUMN invoice_runs.payload_sha256 IS
+    'over the payload hashes of all its invoices: what is approved, and what is sent';
 
 CREATE TABLE invoices (
     id text PRIMARY KEY,
@@ -469,3 +478,5 @@ GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
 GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents
     TO tallybook_invoicer;
 GRANT INSERT ON invoice_lines, invoice_line_items, invoice_carries TO tallybook_invoicer;
+-- A run of which nothing was sent is withdrawn where its month is opened again.
+GRANT DELETE ON invoice_runs, invoices, invoice_lines, invoice_line_items TO tallybook_invoicer;

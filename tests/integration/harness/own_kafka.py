@@ -4,6 +4,7 @@ It is the embedded one whatever servers the other tests use: a shared Kafka cann
 """
 
 import os
+import resource
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +23,9 @@ class OwnKafka:
         self._directory = directory
         self._supervisor = Supervisor(directory)
         self._port = free_port()
-        self._controller_port = free_port()
+        self.controller_port = free_port()
         self.address = f"127.0.0.1:{self._port}"
+        self.data_directory = directory / "kafka" / "data"
 
     async def __aenter__(self) -> Self:
         await self._supervisor.__aenter__()
@@ -45,7 +47,7 @@ class OwnKafka:
             program, _ = await kafka.prepare(
                 self._directory,
                 self._port,
-                self._controller_port,
+                self.controller_port,
                 properties=self._properties(),
                 format_options=self._format_options(),
             )
@@ -62,6 +64,24 @@ class OwnKafka:
     def _format_options(self) -> Sequence[str]:
         """Give what its directory is made with, beside the usual."""
         return ()
+
+    async def kill(self) -> None:
+        """End it at once, as a fault would."""
+        await self._supervisor.kill("kafka")
+
+    @property
+    def runs(self) -> bool:
+        """Tell whether it has not ended."""
+        return "kafka" in self._supervisor.pids
+
+    def fill_disk(self, largest_file: int) -> None:
+        """Let no file of its grow beyond so many bytes: writes fail, as on a disk that is full.
+
+        It lasts until the next start.
+        """
+        pid = self._supervisor.pids["kafka"]
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest_file, hard))
 
     def freeze(self) -> None:
         """Let it answer nothing more, its connections open."""

@@ -46,7 +46,7 @@ class SecuredKafka(OwnKafka):
         }
 
     def _properties(self) -> Mapping[str, str]:
-        controller = f"CONTROLLER://127.0.0.1:{self._controller_port}"
+        controller = f"CONTROLLER://127.0.0.1:{self.controller_port}"
         listeners = f"PLAINTEXT://{self._plain},SASL_SSL://{self.address}"
         ours = "listener.name.sasl_ssl"
         return {

@@ -216,10 +216,6 @@ def test_a_line_is_rounded_to_the_minor_unit_of_its_currency(currency: str, mino
     assert made.total_minor == minor
 
 
-def test_usage_is_added_up_without_fees() -> None:
-    assert draft(posted("7"), posted("5", band="over 7", ids=[3]), fee()).quantity == Decimal(12)
-
-
 def test_contracts_that_start_together_have_an_order_too() -> None:
     starts = datetime(2026, 10, 1, tzinfo=UTC)
     facts = {name: ContractFacts("solo", starts) for name in ("con_b", "con_a")}

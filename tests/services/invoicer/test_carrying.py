@@ -72,10 +72,6 @@ def test_a_carried_amount_is_a_line_of_exactly_that_amount_and_comes_last() -> N
     ]
 
 
-def test_a_carried_amount_is_no_usage() -> None:
-    assert build_draft(key(), [], CONTRACTS, [Carried("inv_a", "2026-09", 20)]).quantity == 0
-
-
 def test_every_minimum_is_of_a_currency_that_is_known_and_a_whole_amount_of_it() -> None:
     for currency, least in STRIPE_MINIMUMS.items():
         minor = Fraction(least) * 10 ** MINOR_UNITS[currency]
