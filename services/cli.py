@@ -19,7 +19,9 @@ from services.ingest.whereabouts import commands as whereabouts_commands
 from services.invoicer import app as invoicer_app
 from services.invoicer import commands as invoicer_commands
 from services.invoicer import run_commands
+from services.invoicer.auditing.commands import audit_command
 from services.invoicer.detail.commands import detail_command
+from services.invoicer.exporting.commands import export_command
 from services.invoicer.reconciliation.commands import reconcile_command
 from services.rater import app as rater_app
 from services.rater import commands as rater_commands
@@ -86,6 +88,8 @@ cli.add_typer(run_commands.runs, name="runs", no_args_is_help=True)
 invoicer_commands.invoices.command("detail")(detail_command)
 cli.add_typer(invoicer_commands.invoices, name="invoices", no_args_is_help=True)
 cli.command("reconcile")(reconcile_command)
+cli.command("audit")(audit_command)
+cli.command("export", no_args_is_help=True)(export_command)
 cli.add_typer(ingest_commands.keys, name="keys", no_args_is_help=True)
 set_aside_commands.events.command("send")(send_command)
 set_aside_commands.events.command("void")(correction_commands.void_command)

@@ -57,6 +57,17 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = Field(
         default=None, description="address of the Stripe sandbox; unset: Stripe itself"
     )
+    stripe_calls_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="most calls a second that one process makes to Stripe; unset: 100 with a live"
+        " key, 25 with a test key, no limit at the sandbox",
+    )
+    stripe_endpoint_calls_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="the same for each endpoint; unset: 25, no limit at the sandbox",
+    )
     ingest_url: str = Field(default="http://127.0.0.1:8401", description="where ingest answers")
     rater_url: str = Field(default="http://127.0.0.1:8402", description="where the rater answers")
     invoicer_url: str = Field(
@@ -113,15 +124,6 @@ class Settings(BaseSettings):
         default=None,
         description="this rater's fixed name in its group, so that a restart takes over at once",
     )
-    stripe_calls_per_second: float | None = Field(
-        default=None,
-        gt=0,
-        description="most calls that a process makes to Stripe; unset: Stripe's limit for the key,"
-        " none for the sandbox. Processes that send at once share a limit by this",
-    )
-    stripe_endpoint_calls_per_second: float | None = Field(
-        default=None, gt=0, description="the same for each endpoint of Stripe"
-    )
     approval_by: Literal["nobody", "anyone", "another"] = Field(
         default="nobody",
         description="who must approve a run before it is sent; another: than who started it",
@@ -142,6 +144,10 @@ class Settings(BaseSettings):
     days_until_due: int = Field(default=30, ge=0, description="days until an invoice is due")
     close_wait_seconds: float = Field(
         default=300, gt=0, description="how long a close waits for the rater to catch up"
+    )
+    journal_accounts: Path | None = Field(
+        default=None,
+        description="YAML file of the journal's account numbers and names; unset: the shipped ones",
     )
     log_json: bool = Field(default=False, description="log lines as JSON")
 

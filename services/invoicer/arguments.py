@@ -16,7 +16,8 @@ T = TypeVar("T")
 ROLE: Role = "tallybook_invoicer"
 
 
-def _read_period(text: str) -> Period:
+def read_period(text: str) -> Period:
+    """Read a month that was given to a command."""
     try:
         return Period.parse(text)
     except InvalidPeriodError as error:
@@ -24,11 +25,11 @@ def _read_period(text: str) -> Period:
 
 
 PeriodArgument = Annotated[
-    Period, typer.Argument(metavar="PERIOD", parser=_read_period, help="a month: 2026-10")
+    Period, typer.Argument(metavar="PERIOD", parser=read_period, help="a month: 2026-10")
 ]
 PeriodOption = Annotated[
     Period | None,
-    typer.Option("--period", metavar="PERIOD", parser=_read_period, help="only this month's"),
+    typer.Option("--period", metavar="PERIOD", parser=read_period, help="only this month's"),
 ]
 
 

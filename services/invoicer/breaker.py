@@ -1,21 +1,58 @@
-"""Tells a fault of Stripe from that of a customer, so that a run stops rather than burns. Pure."""
+"""Stops a run when Stripe is down, or nothing of ours can get through to it. Pure.
 
-MOST_FAILURES = 5
-"""So many invoices that fail one after the other are no longer their own fault."""
+It lasts for one sending of a run: who sends the run again begins with a closed breaker.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from services.invoicer.stripe_objects import StripeFault
+from shared.errors import UnavailableError
+
+T = TypeVar("T")
 
 
+class RunStoppedError(UnavailableError):
+    """Sending was stopped, as the next customer would fare no better; every invoice stays
+    where it is, and goes on from there when its run is sent again.
+    """
+
+    code = "run_stopped"
+
+
+@dataclass(slots=True)
 class Breaker:
-    """What came of the invoices of one run, one after the other."""
+    """Counts the failures in a row, of whatever customer, that say that Stripe is down."""
 
-    def __init__(self) -> None:
+    most_failures: int = 20
+    """More than one call's attempts, so that one customer's bad luck is not taken for all's."""
+    reason: str | None = None
+    """Why no more calls are made; None while they are."""
+    _failures: int = 0
+
+    async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Make one attempt; raise `RunStoppedError` in place of it once the breaker is open."""
+        self._refuse_if_open()
+        try:
+            answer = await attempt()
+        except StripeFault as fault:
+            self._count(fault)
+            self._refuse_if_open(fault)
+            raise
         self._failures = 0
+        return answer
 
-    def note(self, state: str, last_error: str | None) -> str | None:
-        """Count an invoice that was tried, by what came of it; say why to stop, once one should."""
-        if state != "failed_retryable":
+    def _count(self, fault: StripeFault) -> None:
+        if fault.reach == "account":
+            self.reason = f"nothing more was sent. {fault}"
+        elif fault.reach == "call":
             self._failures = 0
-            return None
-        self._failures += 1
-        if self._failures < MOST_FAILURES:
-            return None
-        return f"{self._failures} invoices in a row failed, the last one: {last_error}"
+        else:
+            self._failures += 1
+            if self._failures >= self.most_failures:
+                self.reason = f"{self._failures} calls in a row failed, of any customer. {fault}"
+
+    def _refuse_if_open(self, cause: StripeFault | None = None) -> None:
+        if self.reason is not None:
+            raise RunStoppedError(self.reason) from cause

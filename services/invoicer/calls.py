@@ -6,7 +6,7 @@ Stripe may have seen, and under which idempotency key.
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select, update
 
+from services.invoicer.breaker import Breaker, RunStoppedError
 from services.invoicer.patience import Patience
 from services.invoicer.stripe_objects import StripeFault
 from shared.clock import Clock
@@ -36,19 +37,32 @@ def idempotency_key(digest: str, refused: int) -> str:
     return f"tallybook-{hashlib.sha256(f'{digest} {refused}'.encode()).hexdigest()[:48]}"
 
 
+async def unguarded(_session: AsyncSession) -> None:
+    """Let every commit through: nobody else can be at work on the same thing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """How calls are made. `session` is on the connection that holds the customer's lock, so
-    that an intent can be committed, and a call made, only by who holds it.
+    """How calls are made, and what is noted of them.
+
+    `guard` is asked within each transaction before it commits; it raises where another worker
+    has taken over. So an intent can be committed, and a call made, only by who holds the lease.
     """
 
     session: AsyncSession
     patience: Patience
     clock: Clock
+    guard: Callable[[AsyncSession], Awaitable[None]] = unguarded
+    breaker: Breaker = field(default_factory=Breaker)
+
+    async def commit(self) -> None:
+        """Commit what the session has changed, if it is still ours to change."""
+        await self.guard(self.session)
+        await self.session.commit()
 
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call that changes nothing."""
-        return await self.patience.call(call)
+        return await self.patience.call(lambda: self.breaker.call(call))
 
     async def change(
         self,
@@ -57,12 +71,25 @@ class Calls:
         params: Sequence[str],
         call: Callable[[str], Awaitable[T]],
     ) -> T:
-        """Commit the intent, then make the call under its key; raise the last `StripeFault`."""
+        """Commit the intent, then make the call under its key; raise the last `StripeFault`.
+
+        Raises `RunStoppedError` where no more calls are to be made.
+        """
         key = await self.intend(subject, step, params)
+        is_refused = False
+
+        async def attempt() -> T:
+            nonlocal is_refused
+            try:
+                return await call(key)
+            except StripeFault as fault:
+                is_refused = fault.answered
+                raise
+
         try:
-            return await self.patience.call(lambda: call(key))
-        except StripeFault as fault:
-            if fault.answered:
+            return await self.ask(attempt)
+        except (StripeFault, RunStoppedError):
+            if is_refused:
                 await self._note_refusal(key)
             raise
 
@@ -86,7 +113,7 @@ class Calls:
             "first_sent_at": self.clock(),
         }
         await self.session.execute(insert(StripeIntent).values(row).on_conflict_do_nothing())
-        await self.session.commit()
+        await self.commit()
         return key
 
     async def _note_refusal(self, key: str) -> None:
@@ -96,4 +123,4 @@ class Calls:
             .where(col(StripeIntent.idempotency_key) == key)
             .values(refused_at=self.clock())
         )
-        await self.session.commit()
+        await self.commit()

@@ -33,7 +33,7 @@ async def ensure_customer(
         found = twin.id
     now = calls.clock()
     session.add(StripeCustomer(customer_id=customer.id, stripe_customer_id=found, created_at=now))
-    await session.commit()
+    await calls.commit()
     return found, is_new
 
 

@@ -1,7 +1,7 @@
 """Takes one invoice to Stripe, in steps that can be done again at any point. I/O.
 
-Before each call that changes Stripe its intent is committed, on the very connection that holds
-the customer's lock: who has lost the lock cannot go on. After a crash the invoice is taken up
+Before each call that changes Stripe its intent is committed, and only under a lease that still
+counts: who has lost it cannot go on. After a crash the invoice is taken up
 where Stripe shows that it stands: what is ours there is adopted by its metadata, nothing is
 created twice, and nothing is finalized that was not read back and found equal (I8, I9).
 """
@@ -9,6 +9,7 @@ created twice, and nothing is finalized that was not read back and found equal (
 from collections.abc import Sequence
 from datetime import timedelta
 
+from services.invoicer.breaker import RunStoppedError
 from services.invoicer.building import Draft, DraftLine, InvoiceKey
 from services.invoicer.calls import Calls
 from services.invoicer.customers import ensure_customer
@@ -33,7 +34,7 @@ class NeedsReviewError(Exception):
 
 
 class Delivery:
-    """One invoice on its way; whoever makes one holds its customer's lock."""
+    """One invoice on its way; whoever makes one holds its customer's lease."""
 
     def __init__(
         self,
@@ -50,7 +51,11 @@ class Delivery:
         self._days_until_due = days_until_due
 
     async def make(self) -> None:
-        """Take the invoice as far as it goes, and note how far that was."""
+        """Take the invoice as far as it goes, and note how far that was.
+
+        Raises `RunStoppedError` where no more calls are to be made; that is no attempt then.
+        """
+        attempts = self._invoice.attempts
         self._invoice.attempts += 1
         try:
             await self._make()
@@ -59,6 +64,12 @@ class Delivery:
         except StripeFault as fault:
             hopeless = fault.retry == "never" and not fault.missing
             await self._note("needs_review" if hopeless else "failed_retryable", error=str(fault))
+        except RunStoppedError:
+            await self._session.rollback()
+            await self._session.refresh(self._invoice)
+            self._invoice.attempts = attempts
+            await self._calls.commit()
+            raise
 
     async def _make(self) -> None:
         _, rows = await get_invoice(self._session, self._invoice.id)
@@ -248,7 +259,7 @@ class Delivery:
                     "error": error,
                 },
             )
-        await self._session.commit()
+        await self._calls.commit()
 
 
 def frozen_wording(invoice: Invoice) -> Wording:

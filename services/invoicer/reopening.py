@@ -12,23 +12,7 @@ from shared.tables.invoicer import InvoiceRun, PeriodState
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:lock)")
 _LATER = text("SELECT min(period) FROM periods WHERE period > :period AND state = 'closed'")
-_SENT = text(
-    "SELECT count(*) FROM invoices i WHERE run_id = :run AND (attempts > 0"
-    " OR stripe_invoice_id IS NOT NULL"
-    " OR EXISTS (SELECT FROM stripe_intents s WHERE s.subject = i.id))"
-)
-_WITHDRAW = (
-    text(
-        "DELETE FROM invoice_line_items USING invoices i"
-        " WHERE i.id = invoice_line_items.invoice_id AND i.run_id = :run"
-    ),
-    text(
-        "DELETE FROM invoice_lines USING invoices i"
-        " WHERE i.id = invoice_lines.invoice_id AND i.run_id = :run"
-    ),
-    text("DELETE FROM invoices WHERE run_id = :run"),
-    text("DELETE FROM invoice_runs WHERE id = :run"),
-)
+_WITHDRAW = text("SELECT withdraw_run(:run)")
 
 
 async def reopen_period(engine: AsyncEngine, period: Period, *, why: str, actor: str) -> int:
@@ -71,14 +55,11 @@ async def reopen_period(engine: AsyncEngine, period: Period, *, why: str, actor:
 
 
 async def _withdraw(session: AsyncSession, run: InvoiceRun) -> int:
-    named = {"run": run.id}
-    if run.state not in ("planned", "approved") or await session.scalar(_SENT, named):
+    withdrawn = await session.scalar(_WITHDRAW, {"run": run.id})
+    if withdrawn is None:
         raise ConflictingStateError(
             f"{run.id} is {run.state}: a month of which anything may have been sent stays closed;"
             " correct it by voids and amendments, which go onto the next invoices"
         )
-    count = await session.scalar(text("SELECT count(*) FROM invoices WHERE run_id = :run"), named)
-    for statement in _WITHDRAW:
-        await session.execute(statement, named)
     session.expunge(run)
-    return int(count or 0)
+    return int(withdrawn)

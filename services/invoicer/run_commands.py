@@ -239,8 +239,7 @@ async def _send(
     if begun.state == "done":
         return
     async with AsyncSession(engine) as session:
-        invoices = await book.list_invoices(session, run_id=run_id)
-        count = sum(sending.is_sendable(one) for one in invoices)
+        count = await sending.count_to_send(session, run_id)
     with bar(err, "invoices", count) as shown:
 
         def on_progress(invoice: Invoice) -> None:

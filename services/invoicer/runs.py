@@ -169,7 +169,7 @@ def _line_rows(drafts: Iterable[Draft]) -> Iterable[tuple[object, ...]]:
 
 async def get_run(session: AsyncSession, run_id: str, *, for_update: bool = False) -> InvoiceRun:
     """Give a run, locked until the transaction ends if so asked, or raise `NotFoundError`."""
-    run = await session.get(InvoiceRun, run_id, with_for_update=for_update)
+    run = await session.get(InvoiceRun, run_id, with_for_update=for_update or None)
     if run is None:
         raise NotFoundError(f"there is no run {run_id!r}; see: runs list")
     return run

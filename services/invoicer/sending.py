@@ -1,69 +1,51 @@
-"""Sends a run: its invoices, several customers at once, each under a lock of its own. I/O.
+"""Sends a run: its invoices, several customers at once, each under a lease of its own. I/O.
 
-Any number of workers and processes may send the same run at once. A customer's lock is held by
-a connection, so that it ends with its holder; whoever gets it next takes up what stands in the
-books and at Stripe. Whom another holds is passed over, and comes again at the end. What goes
-wrong with one customer stops no other; where Stripe itself is at fault, the run is paused.
+Any number of workers and processes may send the same run at once: each worker takes the next
+customer whom nobody works on, and takes up what stands in the books and at Stripe. What goes
+wrong with one customer stops no other; what would go wrong with all stops the run.
 """
 
 import asyncio
 import contextlib
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
 
-from services.invoicer.breaker import Breaker
+from services.invoicer.breaker import Breaker, RunStoppedError
 from services.invoicer.calls import Calls
 from services.invoicer.delivering import Delivery
+from services.invoicer.leases import SENDABLE, Lease, LeaseLostError, Leases
 from services.invoicer.patience import Patience
-from services.invoicer.runs import DONE_STATES, count_states, get_run, list_invoices
+from services.invoicer.runs import DONE_STATES, count_states, get_run
 from services.invoicer.steering import pause
 from services.invoicer.stripe_gateway import StripeGateway
-from services.invoicer.stripe_objects import StripeFault
 from shared.clock import Clock, present
-from shared.errors import ConflictingStateError, UnavailableError
+from shared.database import TRANSIENT
+from shared.errors import ConflictingStateError
 from shared.tables.invoicer import Invoice, InvoiceRun
 
 MOST_WORKERS = 32
 """Each worker holds a connection to Postgres; this leaves the engine some for others."""
 
-_SENDABLE = ("frozen", "creating", "lines_adding", "verified", "failed_retryable")
 _LOOK_AGAIN_SECONDS = 0.2
-_TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:customer, 7203))")
-_UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:customer, 7203))")
+_AFTER_FAULT_SECONDS = 1.0
+_MOST_FAULTS = 30
+"""So many times in a row Postgres may fail a worker before sending ends; it may be restarting."""
 
 log = structlog.get_logger("tallybook.invoicer")
 
 
-class CustomerBusyError(UnavailableError):
-    """Another process holds a customer's lock, and does not let go of it."""
-
-    code = "customer_busy"
-
-
-class _NotNowError(Exception):
-    """Another process holds a customer: it comes again after those who are free."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Customer:
-    """A customer whose turn it is; one `waited_for` was held by another process before."""
-
-    id: str
-    invoice_ids: tuple[str, ...]
-    waited_for: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What a run is sent with; `lock_seconds` is how long another process is waited for."""
+    """What a run is sent with; `lease_seconds` is how long others wait for a worker that is
+    not heard of, though its connection stands.
+    """
 
     engine: AsyncEngine
     gateway: StripeGateway
@@ -71,7 +53,7 @@ class Sender:
     days_until_due: int = 30
     patience: Patience = field(default_factory=Patience)
     clock: Clock = present
-    lock_seconds: float = 180.0
+    lease_seconds: float = 60.0
 
     async def send(
         self, run_id: str, *, on_progress: Callable[[Invoice], None] = lambda _invoice: None
@@ -79,115 +61,30 @@ class Sender:
         """Send what of a run is not sent yet; call `steering.begin` first.
 
         Gives the run: `done` when every invoice is finalized or needs none, else `failed`, or
-        `paused` where somebody stopped it, here or elsewhere.
+        `paused` where somebody stopped it, here or elsewhere, or Stripe is down or refuses all
+        that we send.
         """
-        async with AsyncSession(self.engine) as session:
-            invoices = await list_invoices(session, run_id=run_id)
-        queue = deque(_by_customer([one for one in invoices if is_sendable(one)]))
-        if queue and await self._stripe_answers(run_id):
-            breaker = Breaker()
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self.workers, MOST_WORKERS)):
-                    group.create_task(self._work(run_id, queue, breaker, on_progress))
+        leases = Leases(self.engine, run_id, seconds=self.lease_seconds)
+        sending = _Sending(self, run_id, leases, Breaker(), on_progress)
+        async with leases.held(), asyncio.TaskGroup() as group:
+            for _ in range(min(self.workers, MOST_WORKERS)):
+                group.create_task(sending.work())
+        if sending.breaker.reason is not None:
+            await self._pause(run_id, sending.breaker.reason)
         return await self._finish(run_id)
 
-    async def _stripe_answers(self, run_id: str) -> bool:
-        """Tell whether Stripe takes calls from us at all; pause the run if not."""
-        try:
-            await self.patience.call(self.gateway.probe)
-        except StripeFault as fault:
-            await self._pause(run_id, str(fault))
-            return False
-        return True
-
-    async def _work(
-        self,
-        run_id: str,
-        queue: deque[_Customer],
-        breaker: Breaker,
-        on_progress: Callable[[Invoice], None],
-    ) -> None:
-        while queue:
-            customer = queue.popleft()
-            if await self._is_stopped(run_id):
-                return
-            try:
-                async with self._locked(customer) as connection:
-                    for invoice_id in customer.invoice_ids:
-                        invoice = await self._send_one(connection, invoice_id, run_id, breaker)
-                        on_progress(invoice)
-            except _NotNowError:
-                queue.append(replace(customer, waited_for=True))
-            except Exception:
-                # One customer's fault, of whatever kind, must not stop the others; the invoice
-                # stays where the books say, and the run is not done.
-                log.exception("an invoice was not sent", customer=customer.id)
-
-    async def _is_stopped(self, run_id: str) -> bool:
-        async with AsyncSession(self.engine) as session:
-            return (await get_run(session, run_id)).state != "sending"
-
     async def _pause(self, run_id: str, why: str) -> None:
-        """Stop the run for everybody, as Stripe is at fault; what is done or paused stays so."""
+        """Stop the run for everybody; what is done or paused already stays so."""
         log.warning("a run is paused", run=run_id, why=why)
         with contextlib.suppress(ConflictingStateError):
             await pause(self.engine, run_id, why=why, actor="invoicer")
 
-    async def _send_one(
-        self, connection: AsyncConnection, invoice_id: str, run_id: str, breaker: Breaker
-    ) -> Invoice:
-        async with AsyncSession(bind=connection, expire_on_commit=False) as session:
-            invoice = await session.get_one(Invoice, invoice_id)
-            await session.commit()
-            if is_sendable(invoice):
-                calls = Calls(session, self.patience, self.clock)
-                await Delivery(
-                    calls, self.gateway, invoice, days_until_due=self.days_until_due
-                ).make()
-                if why := breaker.note(invoice.state, invoice.last_error):
-                    await self._pause(run_id, why)
-            return invoice
-
-    @asynccontextmanager
-    async def _locked(self, customer: _Customer) -> AsyncIterator[AsyncConnection]:
-        """Hold a customer for this worker alone.
-
-        Raises `_NotNowError` where another process holds it, and once it was waited for,
-        `CustomerBusyError`.
-        """
-        named = {"customer": customer.id}
-        async with self.engine.connect() as connection:
-            try:
-                await self._lock(connection, customer)
-                yield connection
-                await connection.execute(_UNLOCK, named)
-                await connection.commit()
-            except _NotNowError:
-                raise
-            except BaseException:
-                # The lock goes with the connection, which must not come back to the pool.
-                await asyncio.shield(connection.invalidate())
-                raise
-
-    async def _lock(self, connection: AsyncConnection, customer: _Customer) -> None:
-        deadline = time.monotonic() + self.lock_seconds
-        while not await connection.scalar(_TRY_LOCK, {"customer": customer.id}):
-            await connection.commit()
-            if not customer.waited_for:
-                raise _NotNowError
-            if time.monotonic() > deadline:
-                raise CustomerBusyError(
-                    f"another process has been at work on {customer.id} for too long"
-                )
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        await connection.commit()
-
     async def _finish(self, run_id: str) -> InvoiceRun:
+        """Note how the run ended, unless somebody else has already."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
             run = await get_run(session, run_id, for_update=True)
-            states = await count_states(session, run_id)
-            all_done = states.keys() <= DONE_STATES
-            if run.state == "sending" or all_done:
+            all_done = (await count_states(session, run_id)).keys() <= DONE_STATES
+            if run.state == "sending" or (run.state == "paused" and all_done):
                 run.state = "done" if all_done else "failed"
                 run.paused_because = None
                 run.finished_at = self.clock()
@@ -195,19 +92,78 @@ class Sender:
             return run
 
 
-def _by_customer(invoices: Sequence[Invoice]) -> list[_Customer]:
-    ordered = sorted(invoices, key=lambda one: (one.customer_id, one.id))
-    return [
-        _Customer(customer, tuple(one.id for one in group))
-        for customer, group in groupby(ordered, key=lambda one: one.customer_id)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """One sending of a run, shared by its workers."""
+
+    sender: Sender
+    run_id: str
+    leases: Leases
+    breaker: Breaker
+    on_progress: Callable[[Invoice], None]
+
+    async def work(self) -> None:
+        """Take one customer after the other until there is nothing left to wait for."""
+        faults = 0
+        while self.breaker.reason is None:
+            try:
+                if not await self._work_once():
+                    return
+                faults = 0
+            except (SQLAlchemyError, *TRANSIENT) as error:
+                log.warning("Postgres did not answer", run=self.run_id, why=repr(error))
+                faults += 1
+                if faults >= _MOST_FAULTS:
+                    raise
+                await asyncio.sleep(_AFTER_FAULT_SECONDS)
+
+    async def _work_once(self) -> bool:
+        """Serve a customer, or wait a moment for one; tell whether there may be another."""
+        async with self.sender.engine.connect() as connection:
+            lease = await self.leases.take(connection)
+            if lease is not None:
+                await self._serve(connection, lease)
+                await self.leases.give_back(connection, lease)
+                return True
+            if not await self.leases.may_come_free(connection):
+                return False
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        return True
+
+    async def _serve(self, connection: AsyncConnection, lease: Lease) -> None:
+        try:
+            await self._send_all(connection, lease)
+        except RunStoppedError as error:
+            log.warning("the run is being stopped", run=self.run_id, why=str(error))
+        except LeaseLostError as error:
+            log.warning("a customer was given up", customer=lease.customer_id, why=str(error))
+        except Exception:
+            # One customer's fault, of whatever kind, must not stop the others; the invoice
+            # stays where the books say, and the run is not done.
+            log.exception("an invoice was not sent", customer=lease.customer_id)
+            await connection.invalidate()
+
+    async def _send_all(self, connection: AsyncConnection, lease: Lease) -> None:
+        async with AsyncSession(bind=connection, expire_on_commit=False) as session:
+            i = aliased(Invoice, name="i")
+            query = (
+                select(i)
+                .where(i.run_id == self.run_id, i.customer_id == lease.customer_id)
+                .where(text(SENDABLE))
+                .order_by(col(i.id))
+            )
+            invoices = (await session.execute(query)).scalars().all()
+            await session.commit()
+            sender = self.sender
+            calls = Calls(session, sender.patience, sender.clock, lease.guard, self.breaker)
+            for invoice in invoices:
+                await Delivery(
+                    calls, sender.gateway, invoice, days_until_due=sender.days_until_due
+                ).make()
+                self.on_progress(invoice)
 
 
-def is_sendable(invoice: Invoice) -> bool:
-    """Tell whether there is something to do for an invoice.
-
-    What needed a review on its way is looked at again, as a person may have put it right at
-    Stripe; what was never sent for what it is (negative, too long) stays.
-    """
-    looked_at = invoice.state == "needs_review" and invoice.attempts > 0
-    return invoice.state in _SENDABLE or looked_at
+async def count_to_send(session: AsyncSession, run_id: str) -> int:
+    """Count the invoices of a run for which there is something to do."""
+    query = text(f"SELECT count(*) FROM invoices i WHERE i.run_id = :run AND {SENDABLE}")
+    return int(await session.scalar(query, {"run": run_id}) or 0)

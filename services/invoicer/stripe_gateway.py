@@ -1,19 +1,19 @@
 """The only module that imports `stripe`: calls in, frozen values and `StripeFault`s out.
 
-It neither retries nor decides, but keeps Stripe's limits of pace. Each call that changes Stripe
-takes its idempotency key, which goes into `options`: in `params` the SDK would send it as a
-form field.
+It neither retries nor decides. Each call that changes Stripe takes its idempotency key,
+which goes into `options`: in `params` the SDK would send it as a form field.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import stripe
 from stripe import StripeClient
 
 from services.invoicer.building import DraftLine
-from services.invoicer.pace import pace_for
+from services.invoicer.pace import Pace, limits_for
 from services.invoicer.payload import line_metadata, usage_seconds
 from services.invoicer.stripe_objects import (
     StripeCustomerTwin,
@@ -31,7 +31,6 @@ default would move with every upgrade of the package."""
 _TIMEOUT_SECONDS = 40.0
 _PAGE = 100
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -39,8 +38,9 @@ class StripeGateway:
     """Stripe's API, as far as the invoicer uses it; use it as an async context manager."""
 
     def __init__(self, settings: Settings, *, http_client: stripe.HTTPClient | None = None) -> None:
-        self._pace = pace_for(settings)
-        self._http = http_client or stripe.HTTPXClient(timeout=_TIMEOUT_SECONDS)
+        inner = http_client or stripe.HTTPXClient(timeout=_TIMEOUT_SECONDS)
+        self.pace = Pace(limits_for(settings))
+        self._http = _GuardedHTTP(inner, self.pace)
         base = settings.stripe_api_base
         self._v1 = StripeClient(
             settings.stripe_api_key.get_secret_value(),
@@ -61,12 +61,11 @@ class StripeGateway:
         self, *, customer_id: str, name: str, email: str, key: str
     ) -> StripeCustomerTwin:
         """Make a customer that carries our id in its metadata."""
-        answer = await self._answer(
-            self._v1.customers.create_async,
+        answer = self._v1.customers.create_async(
             {"name": name, "email": email, "metadata": {"tallybook_customer": customer_id[:500]}},
             {"idempotency_key": key},
         )
-        return _read(answer, StripeCustomerTwin)
+        return _read(await _answer(answer), StripeCustomerTwin)
 
     async def customers_by_email(self, email: str) -> AsyncIterator[StripeCustomerTwin]:
         """Give the customers with an e-mail address."""
@@ -75,7 +74,7 @@ class StripeGateway:
             params: stripe.params.CustomerListParams = {"email": email, "limit": _PAGE}
             if last:
                 params["starting_after"] = last
-            page = await self._answer(self._v1.customers.list_async, params)
+            page = await _answer(self._v1.customers.list_async(params))
             for item in page.data:
                 last = item.id
                 yield _read(item, StripeCustomerTwin)
@@ -110,45 +109,34 @@ class StripeGateway:
             params["custom_fields"] = [
                 {"name": name, "value": value} for name, value in wording.custom_fields
             ]
-        answer = await self._answer(
-            self._v1.invoices.create_async, params, {"idempotency_key": key}
-        )
-        return _read(answer, StripeInvoice)
+        answer = self._v1.invoices.create_async(params, {"idempotency_key": key})
+        return _read(await _answer(answer), StripeInvoice)
 
     async def add_lines(
         self, stripe_invoice: str, lines: Sequence[DraftLine], *, key: str
     ) -> StripeInvoice:
         """Add at most 100 lines to a draft, each with the amount that we rounded."""
-        answer = await self._answer(
-            self._v1.invoices.add_lines_async,
+        answer = self._v1.invoices.add_lines_async(
             stripe_invoice,
             {"lines": [_line_params(line) for line in lines]},
             {"idempotency_key": key},
         )
-        return _read(answer, StripeInvoice)
+        return _read(await _answer(answer), StripeInvoice)
 
     async def finalize(self, stripe_invoice: str, *, key: str) -> StripeInvoice:
         """Finalize a draft: from then on it is a claim on the customer."""
-        answer = await self._answer(
-            self._v1.invoices.finalize_invoice_async,
-            stripe_invoice,
-            {"auto_advance": False},
-            {"idempotency_key": key},
+        answer = self._v1.invoices.finalize_invoice_async(
+            stripe_invoice, {"auto_advance": False}, {"idempotency_key": key}
         )
-        return _read(answer, StripeInvoice)
+        return _read(await _answer(answer), StripeInvoice)
 
     async def delete_draft(self, stripe_invoice: str) -> None:
         """Delete a draft; Stripe refuses it for anything that is no draft."""
-        await self._answer(self._v1.invoices.delete_async, stripe_invoice)
+        await _answer(self._v1.invoices.delete_async(stripe_invoice))
 
     async def invoice(self, stripe_invoice: str) -> StripeInvoice:
         """Read an invoice."""
-        answer = await self._answer(self._v1.invoices.retrieve_async, stripe_invoice)
-        return _read(answer, StripeInvoice)
-
-    async def probe(self) -> None:
-        """Make a call that changes nothing, to learn whether Stripe takes any from us."""
-        await self._answer(self._v1.invoices.list_async, {"limit": 1})
+        return _read(await _answer(self._v1.invoices.retrieve_async(stripe_invoice)), StripeInvoice)
 
     async def lines(self, stripe_invoice: str) -> list[StripeLine]:
         """Read all lines of an invoice."""
@@ -157,9 +145,7 @@ class StripeGateway:
             params: stripe.params.InvoiceLineItemListParams = {"limit": _PAGE}
             if lines:
                 params["starting_after"] = lines[-1].id
-            page = await self._answer(
-                self._v1.invoices.line_items.list_async, stripe_invoice, params
-            )
+            page = await _answer(self._v1.invoices.line_items.list_async(stripe_invoice, params))
             lines.extend(_read(item, StripeLine) for item in page.data)
             if not page.has_more or not page.data:
                 return lines
@@ -175,22 +161,52 @@ class StripeGateway:
                 params["customer"] = stripe_customer
             if last:
                 params["starting_after"] = last
-            page = await self._answer(self._v1.invoices.list_async, params)
+            page = await _answer(self._v1.invoices.list_async(params))
             for item in page.data:
                 last = item.id
                 yield _read(item, StripeInvoice)
             if not page.has_more:
                 return
 
-    async def _answer(
-        self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Make a call in its turn; raises `StripeFault`."""
-        await self._pace.turn(call.__qualname__)
-        try:
-            return await call(*args, **kwargs)
-        except stripe.StripeError as error:
-            raise _fault(error) from None
+
+class _GuardedHTTP(stripe.HTTPClient):
+    """The SDK's way out: each call waits for its turn, and its answer must be of our version."""
+
+    name = "guarded"
+
+    def __init__(self, inner: stripe.HTTPClient, pace: Pace) -> None:
+        super().__init__()
+        self._inner = inner
+        self._pace = pace
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        """Make a call; raise `StripeFault` for an answer of another version of the API."""
+        await self._pace.wait(method, urlsplit(url).path)
+        content, status, answered = await self._inner.request_async(method, url, headers, post_data)
+        _check_version(answered)
+        return content, status, answered
+
+    async def sleep_async(self, secs: float) -> None:
+        """Sleep, as the SDK would before another try of its own; it makes none here."""
+        await self._inner.sleep_async(secs)
+
+    async def close_async(self) -> None:
+        """Close the connections."""
+        close: Callable[[], Awaitable[None]] = self._inner.close_async
+        await close()
+
+
+def _check_version(headers: Mapping[str, str]) -> None:
+    version = next((v for name, v in headers.items() if name.lower() == "stripe-version"), None)
+    if version not in (None, API_VERSION):
+        raise StripeFault(
+            f"Stripe answers in version {version} of its API, not in {API_VERSION}, which this"
+            " Tallybook is written for; check TALLYBOOK_STRIPE_API_BASE, or upgrade Tallybook",
+            retry="later",
+            reach="account",
+        )
 
 
 def _line_params(line: DraftLine) -> "stripe.params.InvoiceAddLinesParamsLine":
@@ -212,14 +228,28 @@ def _read(answer: stripe.StripeObject, kind: type[T]) -> T:
         raise StripeFault(f"Stripe's answer is not as expected: {error}", retry="never") from None
 
 
+async def _answer(call: Awaitable[T]) -> T:
+    try:
+        return await call
+    except stripe.StripeError as error:
+        raise _fault(error) from None
+
+
 def _fault(error: stripe.StripeError) -> StripeFault:
     """Judge an error. The message is Stripe's, which masks keys; the key itself is not in it."""
     status = error.http_status or 0
     if isinstance(error, stripe.APIConnectionError) or status < 400:
-        return StripeFault("Stripe does not answer: the connection failed", retry="soon")
+        message = "Stripe does not answer: the connection failed"
+        return StripeFault(message, retry="soon", reach="stripe")
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        message = "Stripe refuses the API key; check TALLYBOOK_STRIPE_API_KEY"
+        return StripeFault(message, retry="later", reach="account")
+    if status == 400 and "stripe api version" in (error.user_message or "").lower():
         return StripeFault(
-            "Stripe refuses the API key; check TALLYBOOK_STRIPE_API_KEY", retry="later"
+            f"Stripe does not know version {API_VERSION} of its API, which this Tallybook is"
+            f" written for: {error.user_message}",
+            retry="later",
+            reach="account",
         )
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     advice = headers.get("stripe-should-retry")
@@ -232,6 +262,7 @@ def _fault(error: stripe.StripeError) -> StripeFault:
         answered=status not in (409, 429),
         missing=error.code == "resource_missing",
         retry_after=_seconds(headers.get("retry-after")),
+        reach="stripe" if status == 429 or status >= 500 else "call",
     )
 
 

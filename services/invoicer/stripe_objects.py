@@ -6,6 +6,7 @@ from typing import Literal
 from shared.errors import TallybookError
 
 Retry = Literal["soon", "later", "never"]
+Reach = Literal["call", "stripe", "account"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,8 @@ class StripeFault(TallybookError):  # noqa: N818 - a fault with a verdict, not o
     `retry`: whether the same call is worth another try, `soon`, `later` (once somebody has
     put it right) or `never`. `answered`: Stripe gave an answer that it repeats for the same
     idempotency key. `missing`: the object named is not there. `retry_after` is in seconds.
+    `reach`: what is at fault: this `call` alone, or `stripe` as a whole (down, or busy), or our
+    `account` (its key, its version of the API), with which every other call would fail too.
     """
 
     code = "stripe"
@@ -117,9 +120,11 @@ class StripeFault(TallybookError):  # noqa: N818 - a fault with a verdict, not o
         answered: bool = False,
         missing: bool = False,
         retry_after: float | None = None,
+        reach: Reach = "call",
     ) -> None:
         self.retry = retry
         self.answered = answered
         self.missing = missing
         self.retry_after = retry_after
+        self.reach = reach
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Writes the reference pages that follow from the code: settings and commands.
+"""Writes the reference pages that follow from the code: settings, commands and exports.
 
 ``python -m tests.house.reference`` writes them anew; a test tells when they are behind.
 """
@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from services.cli import cli
 from shared.settings import Settings
+from tests.house.exports_page import exports_page
 from tests.house.repository import ROOT
 
 _SETTINGS_HEAD = """# Settings
@@ -131,7 +132,7 @@ def _one_paragraph(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-PAGES = {"settings": settings_page, "commands": commands_page}
+PAGES = {"settings": settings_page, "commands": commands_page, "exports": exports_page}
 
 
 def page_path(name: str) -> Path:

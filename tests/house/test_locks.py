@@ -44,7 +44,11 @@ def test_no_address_is_locked(lock: Path) -> None:
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [("base.txt", [None]), ("local.txt", [None, "local"]), ("dev.txt", [None, "local", "dev"])],
+    [
+        ("base.txt", [None]),
+        ("local.txt", [None, "local"]),
+        ("dev.txt", [None, "local", "export", "dev"]),
+    ],
 )
 def test_the_lock_covers_what_the_project_asks_for(lock: str, extras: list[str | None]) -> None:
     wanted = set().union(*(_direct(extra) for extra in extras))

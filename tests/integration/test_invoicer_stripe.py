@@ -362,9 +362,7 @@ async def test_while_stripe_cannot_the_invoice_waits_and_is_sent_later(
     failing = [True]
 
     async def fail(call: Call) -> Response | None:
-        asked_at_the_start = call.query == "limit=1"
-        hit = failing[0] and call.name == name and not asked_at_the_start
-        return _answer(status) if hit else None
+        return _answer(status) if failing[0] and call.name == name else None
 
     bench.proxy.before = fail
     assert await bench.send() == "failed"
@@ -418,7 +416,7 @@ async def test_an_error_without_an_effect_that_stripe_repeats_for_its_key(bench:
 
 
 async def test_a_refused_api_key_pauses_the_run_at_once_and_shows_no_secret(bench: Bench) -> None:
-    await bench.frozen(acme=ITEMS)
+    await bench.frozen(**{f"customer-{number:02d}": ITEMS for number in range(20)})
     secret = SecretStr("sk_live_never_shown")
     settings = bench.world.settings.model_copy(update={"stripe_api_key": secret})
     async with StripeGateway(settings) as gateway:
@@ -426,7 +424,8 @@ async def test_a_refused_api_key_pauses_the_run_at_once_and_shows_no_secret(benc
     assert run.state == "paused"
     assert "TALLYBOOK_STRIPE_API_KEY" in (run.paused_because or "")
     assert "never_shown" not in (run.paused_because or "")
-    assert await bench.state() == ("frozen", "")
+    found = await months.invoices(bench.world)
+    assert {(one.state, one.attempts) for one in found.values()} == {("frozen", 0)}
     assert await bench.send() == "done"
 
 
@@ -441,7 +440,7 @@ async def test_stripe_that_knows_another_api_version_pauses_the_run(bench: Bench
     bench.proxy.before = refuse
     assert await bench.send() == "paused"
     assert await bench.state() == ("frozen", "")
-    assert "Invalid Stripe API version" in ((await bench.run()).paused_because or "")
+    assert "does not know version" in ((await bench.run()).paused_because or "")
 
 
 async def test_when_stripe_goes_away_the_run_is_paused_and_goes_on_later(bench: Bench) -> None:
@@ -457,9 +456,8 @@ async def test_when_stripe_goes_away_the_run_is_paused_and_goes_on_later(bench: 
 
     bench.proxy.before = before
     assert await bench.send() == "paused"
-    assert "in a row failed" in ((await bench.run()).paused_because or "")
+    assert "calls in a row failed" in ((await bench.run()).paused_because or "")
     states = [one.state for one in (await months.invoices(bench.world)).values()]
-    assert 5 <= states.count("failed_retryable") < count / 2
     assert states.count("frozen") > count / 2
 
     bench.proxy.before = pass_on
@@ -522,7 +520,7 @@ async def test_an_ordinary_invoice_takes_five_calls(bench: Bench) -> None:
     await bench.known_customer()
     await bench.frozen(acme=ITEMS)
     assert await bench.send() == "done"
-    names = [call.name for call in bench.proxy.calls if call.query != "limit=1"]
+    names = [call.name for call in bench.proxy.calls]
     assert names[0] == "GET customers", "only until the books know the twin"
     assert names[1:] == [
         "GET invoices",

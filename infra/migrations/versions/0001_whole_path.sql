@@ -380,6 +380,7 @@ CREATE TABLE invoices (
     changed_at timestamptz NOT NULL,
     UNIQUE (customer_id, period, currency, kind, revision)
 );
+CREATE INDEX invoices_of_run ON invoices (run_id, customer_id);
 
 CREATE TABLE invoice_lines (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -438,6 +439,41 @@ COMMENT ON COLUMN stripe_intents.refused_at IS
     'Stripe answered with an error, which it repeats for this key: the next try takes another';
 CREATE INDEX stripe_intents_subject ON stripe_intents (subject, step);
 
+-- The invoicer may delete no invoice; a run of which nothing was sent it may withdraw whole.
+CREATE FUNCTION withdraw_run(named text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    withdrawn bigint;
+BEGIN
+    PERFORM FROM invoice_runs WHERE id = named AND state IN ('planned', 'approved') FOR UPDATE;
+    IF NOT FOUND OR EXISTS (SELECT FROM invoices i WHERE run_id = named AND (attempts > 0
+        OR stripe_invoice_id IS NOT NULL
+        OR EXISTS (SELECT FROM stripe_intents s WHERE s.subject = i.id))) THEN
+        RETURN NULL;
+    END IF;
+    DELETE FROM invoice_line_items USING invoices i
+        WHERE i.id = invoice_line_items.invoice_id AND i.run_id = named;
+    DELETE FROM invoice_lines USING invoices i
+        WHERE i.id = invoice_lines.invoice_id AND i.run_id = named;
+    DELETE FROM invoices WHERE run_id = named;
+    GET DIAGNOSTICS withdrawn = ROW_COUNT;
+    DELETE FROM invoice_runs WHERE id = named;
+    RETURN withdrawn;
+END $$;
+COMMENT ON FUNCTION withdraw_run IS 'how many invoices it had; null: something of it was sent';
+
+CREATE TABLE sending_leases (
+    customer_id text PRIMARY KEY REFERENCES customers,
+    number bigint NOT NULL DEFAULT 0,
+    holder bigint,
+    leased_until timestamptz
+);
+COMMENT ON TABLE sending_leases IS 'who is at work on which customer''s invoices, and until when';
+COMMENT ON COLUMN sending_leases.number IS
+    'goes up with each lease: who holds an earlier one can commit nothing (fencing)';
+COMMENT ON COLUMN sending_leases.holder IS
+    'an advisory lock of this number is held for as long as the holder''s connection stands';
+
 -- everyone -----------------------------------------------------------------------------------
 
 CREATE TABLE audit_entries (
@@ -451,6 +487,49 @@ CREATE TABLE audit_entries (
 );
 CREATE TRIGGER audit_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- The audit's chain: the hash of each entry is over the hash before it and the entry itself, so that
+-- none can be changed, removed or put in unseen. It is made as the act is committed, so that acts
+-- wait for one another no longer than that; no service may write it.
+CREATE TABLE audit_chain (
+    position bigint PRIMARY KEY,
+    entry_id bigint NOT NULL UNIQUE,
+    hash bytea NOT NULL
+);
+COMMENT ON COLUMN audit_chain.entry_id IS
+    'no foreign key: a link outlives its entry, so that the removal is seen';
+CREATE TRIGGER audit_chain_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_chain
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+CREATE TABLE audit_head (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    position bigint NOT NULL,
+    hash bytea NOT NULL
+);
+COMMENT ON TABLE audit_head IS 'the last link of the audit''s chain';
+INSERT INTO audit_head (position, hash) VALUES (0, decode(repeat('00', 32), 'hex'));
+
+CREATE FUNCTION chain_audit_entry() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    content text;
+BEGIN
+    -- Each field with its length in bytes, as shared/audit_chain.py writes it too.
+    SELECT string_agg(octet_length(convert_to(field, 'UTF8')) || ':' || field, ',' ORDER BY place)
+    INTO content
+    FROM unnest(ARRAY[NEW.id::text, (extract(epoch FROM NEW.at) * 1000000)::bigint::text,
+        NEW.actor, NEW.act, NEW.subject, coalesce(NEW.before::text, ''),
+        coalesce(NEW.after::text, '')]) WITH ORDINALITY AS fields (field, place);
+    WITH moved AS (
+        UPDATE audit_head SET position = position + 1,
+            hash = sha256(hash || convert_to(content, 'UTF8'))
+        RETURNING position, hash
+    )
+    INSERT INTO audit_chain (position, entry_id, hash) SELECT position, NEW.id, hash FROM moved;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER audit_entries_chained AFTER INSERT ON audit_entries
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chain_audit_entry();
 
 -- who may do what --------------------------------------------------------------------------
 
@@ -475,8 +554,8 @@ GRANT EXECUTE ON FUNCTION take_conflict TO tallybook_rater;
 GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 
 GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
-GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents
+GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, sending_leases
     TO tallybook_invoicer;
 GRANT INSERT ON invoice_lines, invoice_line_items, invoice_carries TO tallybook_invoicer;
--- A run of which nothing was sent is withdrawn where its month is opened again.
-GRANT DELETE ON invoice_runs, invoices, invoice_lines, invoice_line_items TO tallybook_invoicer;
+REVOKE EXECUTE ON FUNCTION withdraw_run FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION withdraw_run TO tallybook_invoicer;

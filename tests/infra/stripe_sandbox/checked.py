@@ -37,11 +37,11 @@ class CheckedTransport(httpx.AsyncBaseTransport):
 
 
 class CheckedStripeHTTP(stripe.HTTPClient):
-    """The real SDK's way out, onto a checked transport."""
+    """The real SDK's way out, onto a transport of the test's own."""
 
     name = "checked"
 
-    def __init__(self, transport: CheckedTransport) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         super().__init__()
         self._client = httpx.AsyncClient(transport=transport)
 

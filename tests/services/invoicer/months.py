@@ -32,6 +32,53 @@ async def fill_month(world: World, customers: Mapping[str, Sequence[Item]]) -> N
         await post(world, customer, contract.id, items)
 
 
+_LIKE_THE_FIRST = """
+    WITH made AS (SELECT unnest($2::text[]) AS customer),
+    customers_made AS (
+        INSERT INTO customers SELECT (jsonb_populate_record(c, jsonb_build_object(
+            'id', customer, 'name', customer, 'email', customer || '@example.com'))).*
+        FROM customers c, made WHERE c.id = $1),
+    contracts_made AS (
+        INSERT INTO contracts SELECT (jsonb_populate_record(c, jsonb_build_object(
+            'id', 'con_of_' || customer, 'customer_id', customer))).*
+        FROM contracts c, made WHERE c.customer_id = $1)
+    SELECT
+"""
+
+
+async def fill_month_alike(world: World, customers: Sequence[str], lines: int = 3) -> None:
+    """Add many customers quickly, the n-th with a total of n and `lines` line items more."""
+    first, *others = customers
+    contract = await world.add_customer(first, "byok")
+    assert contract is not None
+    await world.fetch(_LIKE_THE_FIRST, first, others)
+    contracts = [contract.id, *(f"con_of_{customer}" for customer in others)]
+    async with world.connect("tallybook_rater") as connection:
+        await connection.execute(
+            "INSERT INTO contract_months (contract_id, period) SELECT unnest($1::text[]), $2",
+            contracts,
+            str(world.period),
+        )
+        await connection.execute(
+            "INSERT INTO line_items (batch_id, customer_id, contract_id, charge, band, quantity,"
+            " unit_price, amount, currency, usage_period, posting_period, kind)"
+            " SELECT 1, customer, contract, 'executions', 'band ' || band,"
+            " CASE band WHEN 1 THEN n ELSE 1 END, 1, CASE band WHEN 1 THEN n ELSE 1 END,"
+            " 'USD', $3, $3, 'usage'"
+            " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS c (customer, contract, n),"
+            " generate_series(1, $4) AS band",
+            customers,
+            contracts,
+            str(world.period),
+            lines,
+        )
+
+
+def total_alike(place: int, lines: int = 3) -> int:
+    """Give the total in cents of the customer at a place, from 0, of `fill_month_alike`."""
+    return (place + lines) * 100
+
+
 async def post(world: World, customer: str, contract: str, items: Sequence[Item]) -> None:
     """Post line items at one a unit, and note that the contract's month is opened."""
     async with world.connect("tallybook_rater") as connection:

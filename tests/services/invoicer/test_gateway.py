@@ -230,3 +230,41 @@ async def test_a_refused_api_key_is_named_by_its_setting_and_never_shown(
     assert "TALLYBOOK_STRIPE_API_KEY" in str(raised.value)
     assert "do_not_show" not in str(raised.value)
     assert raised.value.retry == "later"
+
+
+async def test_an_answer_of_another_version_is_refused_before_anything_is_changed() -> None:
+    answer = Answering(200, b"{}", content_type="text/plain", stripe_version="2031-01-01.fern")
+    fault = await _fault(answer)
+    assert (fault.reach, fault.retry) == ("account", "later")
+    assert "2031-01-01.fern" in str(fault)
+
+
+async def test_a_version_that_stripe_does_not_know_is_everybodys_fault() -> None:
+    body = _error("invalid_request_error").replace(
+        b"It is so.", b"Invalid Stripe API version: 2026-08-26.dahlia"
+    )
+    fault = await _fault(Answering(400, body))
+    assert (fault.reach, "does not know version" in str(fault)) == ("account", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "reach"), [(500, "stripe"), (429, "stripe"), (400, "call"), (401, "account")]
+)
+async def test_whose_fault_an_error_is(status: int, reach: str) -> None:
+    assert (await _fault(Answering(status, _error("api_error")))).reach == reach
+
+
+async def test_calls_are_held_to_the_limits_that_are_set(wire: CheckedTransport) -> None:
+    settings = sandbox_settings().model_copy(update={"stripe_endpoint_calls_per_second": 50.0})
+    http = CheckedStripeHTTP(wire)
+    slept: list[float] = []
+    async with StripeGateway(settings, http_client=http) as gateway:
+        gateway.pace.sleep = lambda seconds: _note(slept, seconds)
+        for _ in range(6):
+            assert [one async for one in gateway.customers_by_email("nobody@example.com")] == []
+    assert slept
+    assert all(0 < seconds < 1 for seconds in slept)
+
+
+async def _note(slept: list[float], seconds: float) -> None:
+    slept.append(seconds)

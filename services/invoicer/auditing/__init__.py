@@ -1,0 +1,1 @@
+"""The audit trail as others see it: listed, and verified by its chain."""
