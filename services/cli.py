@@ -20,6 +20,7 @@ from services.invoicer import app as invoicer_app
 from services.invoicer import commands as invoicer_commands
 from services.invoicer import run_commands
 from services.invoicer.auditing.commands import audit_command
+from services.invoicer.detail.commands import detail_command
 from services.invoicer.exporting.commands import export_command
 from services.invoicer.reconciliation.commands import reconcile_command
 from services.rater import app as rater_app
@@ -84,6 +85,7 @@ cli.command("compare")(quote_commands.compare_command)
 cli.command("usage")(usage_command)
 cli.add_typer(invoicer_commands.periods, name="periods", no_args_is_help=True)
 cli.add_typer(run_commands.runs, name="runs", no_args_is_help=True)
+invoicer_commands.invoices.command("detail")(detail_command)
 cli.add_typer(invoicer_commands.invoices, name="invoices", no_args_is_help=True)
 cli.command("reconcile")(reconcile_command)
 cli.command("audit")(audit_command)

@@ -21,10 +21,14 @@ from services.invoicer.closing import close_period, list_periods
 from services.invoicer.reopening import reopen_period
 from shared.audit import login_name
 from shared.clock import present
-from shared.console import JsonOption, rows_table, run_in_session, show
+from shared.console import JsonOption, out, rows_table, run_in_session, show
 
 periods = typer.Typer(help="Months: which are closed, and closing one.")
 invoices = typer.Typer(help="Invoices and their lines.")
+
+
+def _print(text: str) -> None:
+    out.print(text, markup=False, highlight=False)
 
 
 @periods.command("list")
@@ -94,4 +98,10 @@ def invoices_show(
         f"{document['customer']}, {document['period']}: {document['total']}"
         f" {document['currency']}, {document['state']}"
     )
+    title += f": {document['note']}" if document["note"] else ""
     show(document, json=json, table=lambda: rows_table(rows, title=title, empty=title))
+    if not json:
+        for field in document["custom_fields"]:
+            _print(f"{field['name']}: {field['value']}")
+        if document["footer"]:
+            _print(document["footer"])

@@ -18,6 +18,7 @@ from services.invoicer.runs import get_invoice
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.stripe_objects import StripeFault, StripeInvoice, StripeLine
 from services.invoicer.verifying import FrozenInvoice, complaints
+from services.invoicer.wording import Wording
 from shared import audit
 from shared.periods import Period
 from shared.tables.invoicer import Invoice, InvoiceLine
@@ -85,6 +86,7 @@ class Delivery:
             invoice.total_minor,
             invoice.payload_sha256,
             lines,
+            frozen_wording(invoice),
         )
         draft = await self._ensure_invoice(customer, customer_is_new=is_new)
         if draft.status == "draft":
@@ -97,10 +99,17 @@ class Delivery:
         await self._note("finalized")
 
     def _check_frozen(self, lines: Sequence[DraftLine]) -> None:
-        """Raise where the lines in the books are not those whose hash was approved."""
+        """Raise where lines or words in the books are not those whose hash was approved."""
         one = self._invoice
         key = InvoiceKey(one.customer_id, one.period, one.currency, one.kind, one.revision)
-        if payload_sha256(Draft(key, tuple(lines), {})) != one.payload_sha256:
+        frozen = Draft(
+            key,
+            tuple(lines),
+            {},
+            detail_sha256=one.detail_sha256,
+            wording=frozen_wording(one),
+        )
+        if payload_sha256(frozen) != one.payload_sha256:
             raise NeedsReviewError("its lines in the books are not those that were frozen")
 
     # the invoice -------------------------------------------------------------------------
@@ -140,8 +149,10 @@ class Delivery:
                 "payload_sha256": invoice.payload_sha256,
                 "tallybook_customer": invoice.customer_id,
                 "tallybook_invoice": invoice.id,
+                **({"detail_sha256": invoice.detail_sha256} if invoice.detail_sha256 else {}),
             },
             key=key,
+            wording=frozen_wording(invoice),
         )
 
     async def _read_if_there(self, stripe_invoice: str) -> StripeInvoice | None:
@@ -249,6 +260,12 @@ class Delivery:
                 },
             )
         await self._calls.commit()
+
+
+def frozen_wording(invoice: Invoice) -> Wording:
+    """Give the words of an invoice as they were frozen."""
+    fields = tuple((one["name"], one["value"]) for one in invoice.custom_fields)
+    return Wording(fields, invoice.footer)
 
 
 def draft_line(row: InvoiceLine) -> DraftLine:

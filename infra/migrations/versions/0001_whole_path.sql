@@ -89,6 +89,8 @@ CREATE TABLE customers (
     name text NOT NULL,
     email text NOT NULL,
     currency text NOT NULL,
+    purchase_order text,
+    tax_id text,
     created_at timestamptz NOT NULL
 );
 
@@ -366,6 +368,11 @@ CREATE TABLE invoices (
         'skipped_zero', 'carried_forward', 'needs_review', 'failed_retryable')),
     total_minor bigint NOT NULL,
     payload_sha256 text NOT NULL,
+    custom_fields jsonb NOT NULL DEFAULT '[]',
+    footer text,
+    token_costs jsonb NOT NULL DEFAULT '[]',
+    detail_sha256 text,
+    note text,
     stripe_invoice_id text UNIQUE,
     attempts integer NOT NULL DEFAULT 0,
     last_error text,
@@ -401,6 +408,17 @@ CREATE TABLE invoice_line_items (
 COMMENT ON TABLE invoice_line_items IS
     'a line item is on one invoice at most; position null: its line came to nothing and is not shown';
 CREATE INDEX invoice_line_items_invoice ON invoice_line_items (invoice_id, position);
+
+CREATE TABLE invoice_carries (
+    source_id text PRIMARY KEY REFERENCES invoices,
+    invoice_id text NOT NULL REFERENCES invoices ON DELETE CASCADE,
+    position integer NOT NULL,
+    FOREIGN KEY (invoice_id, position) REFERENCES invoice_lines (invoice_id, position)
+        ON DELETE CASCADE
+);
+COMMENT ON TABLE invoice_carries IS
+    'the line that takes up the total of an invoice that was carried forward: one at most';
+CREATE INDEX invoice_carries_invoice ON invoice_carries (invoice_id, position);
 
 CREATE TABLE stripe_customers (
     customer_id text PRIMARY KEY REFERENCES customers,
@@ -538,6 +556,6 @@ GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
 GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, sending_leases
     TO tallybook_invoicer;
-GRANT INSERT ON invoice_lines, invoice_line_items TO tallybook_invoicer;
+GRANT INSERT ON invoice_lines, invoice_line_items, invoice_carries TO tallybook_invoicer;
 REVOKE EXECUTE ON FUNCTION withdraw_run FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION withdraw_run TO tallybook_invoicer;
