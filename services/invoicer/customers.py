@@ -15,10 +15,11 @@ async def ensure_customer(
     """
     session = calls.session
     known = await session.get(StripeCustomer, customer_id)
+    if known is not None:
+        await session.commit()
+        return known.stripe_customer_id, False
     customer = await session.get_one(Customer, customer_id)
     await session.commit()
-    if known is not None:
-        return known.stripe_customer_id, False
     found = await calls.ask(lambda: _find(gateway, customer))
     is_new = found is None
     if found is None:

@@ -132,8 +132,10 @@ class Delivery:
             found = await self._calls.change(
                 self._invoice.id, "create", params, lambda key: self._create(customer, key)
             )
+        # Committed with the next intent: until then it is found again by its metadata.
         self._invoice.stripe_invoice_id = found.id
-        await self._note("lines_adding")
+        self._invoice.state = "lines_adding"
+        self._invoice.changed_at = self._calls.clock()
         return found
 
     async def _create(self, customer: str, key: str) -> StripeInvoice:

@@ -105,10 +105,10 @@ class _Sending:
     async def work(self) -> None:
         """Take one customer after the other until there is nothing left to wait for."""
         faults = 0
-        while self.breaker.reason is None:
+        is_left = True
+        while is_left and self.breaker.reason is None:
             try:
-                if not await self._work_once():
-                    return
+                is_left = await self._take_and_serve()
                 faults = 0
             except (SQLAlchemyError, *TRANSIENT) as error:
                 log.warning("Postgres did not answer", run=self.run_id, why=repr(error))
@@ -117,14 +117,15 @@ class _Sending:
                     raise
                 await asyncio.sleep(_AFTER_FAULT_SECONDS)
 
-    async def _work_once(self) -> bool:
-        """Serve a customer, or wait a moment for one; tell whether there may be another."""
+    async def _take_and_serve(self) -> bool:
+        """Serve customers while there are free ones; tell whether there may be more later."""
         async with self.sender.engine.connect() as connection:
             lease = await self.leases.take(connection)
-            if lease is not None:
+            while lease is not None:
                 await self._serve(connection, lease)
-                await self.leases.give_back(connection, lease)
-                return True
+                if self.breaker.reason is not None:
+                    return False
+                lease = await self.leases.take(connection, done=lease)
             if not await self.leases.may_come_free(connection):
                 return False
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
@@ -153,7 +154,6 @@ class _Sending:
                 .order_by(col(i.id))
             )
             invoices = (await session.execute(query)).scalars().all()
-            await session.commit()
             sender = self.sender
             calls = Calls(session, sender.patience, sender.clock, lease.guard, self.breaker)
             for invoice in invoices:
