@@ -23,7 +23,8 @@ from infra.local.installation import Installation
 from infra.local.up import run_until_stopped
 from services.invoicer.pace import ENDPOINT_CALLS_PER_SECOND, LIVE_CALLS_PER_SECOND
 from services.invoicer.runs import start_run
-from services.invoicer.sending import Sender, begin
+from services.invoicer.sending import Sender
+from services.invoicer.steering import begin
 from services.invoicer.stripe_gateway import StripeGateway
 from services.rater import contracts
 from services.rater.catalogue import store
@@ -130,7 +131,7 @@ async def _month(step: str, settings: Settings, period: Period, workers: int) ->
     await connection.close()
     engine = open_engine(settings, "tallybook_invoicer")
     run = await start_run(settings, engine, period, actor=ACTOR, clock=present)
-    await begin(engine, run.id, actor=ACTOR)
+    await begin(engine, run.id, approval_by="nobody", actor=ACTOR)
     calls_before = await _calls(settings)
     started = time.monotonic()
     async with StripeGateway(settings) as gateway:
