@@ -100,16 +100,7 @@ class Delivery:
 
     def _check_frozen(self, lines: Sequence[DraftLine]) -> None:
         """Raise where lines or words in the books are not those whose hash was approved."""
-        one = self._invoice
-        key = InvoiceKey(one.customer_id, one.period, one.currency, one.kind, one.revision)
-        frozen = Draft(
-            key,
-            tuple(lines),
-            {},
-            detail_sha256=one.detail_sha256,
-            wording=frozen_wording(one),
-        )
-        if payload_sha256(frozen) != one.payload_sha256:
+        if frozen_sha256(self._invoice, lines) != self._invoice.payload_sha256:
             raise NeedsReviewError("its lines in the books are not those that were frozen")
 
     # the invoice -------------------------------------------------------------------------
@@ -262,6 +253,14 @@ class Delivery:
                 },
             )
         await self._calls.commit()
+
+
+def frozen_sha256(one: Invoice, lines: Sequence[DraftLine]) -> str:
+    """Hash all that an invoice in the books says."""
+    key = InvoiceKey(one.customer_id, one.period, one.currency, one.kind, one.revision)
+    wording = frozen_wording(one)
+    frozen = Draft(key, tuple(lines), {}, detail_sha256=one.detail_sha256, wording=wording)
+    return payload_sha256(frozen)
 
 
 def frozen_wording(invoice: Invoice) -> Wording:

@@ -557,5 +557,6 @@ GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
 GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, sending_leases
     TO tallybook_invoicer;
 GRANT INSERT ON invoice_lines, invoice_line_items, invoice_carries TO tallybook_invoicer;
+GRANT UPDATE (invoice_id) ON invoice_carries TO tallybook_invoicer;
 REVOKE EXECUTE ON FUNCTION withdraw_run FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION withdraw_run TO tallybook_invoicer;
