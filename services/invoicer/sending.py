@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import aliased
@@ -37,6 +37,14 @@ _LOOK_AGAIN_SECONDS = 0.2
 _AFTER_FAULT_SECONDS = 1.0
 _MOST_FAULTS = 30
 """So many times in a row Postgres may fail a worker before sending ends; it may be restarting."""
+
+_I = aliased(Invoice, name="i")
+_TO_SEND = (
+    select(_I)
+    .where(col(_I.run_id) == bindparam("run"), col(_I.customer_id) == bindparam("customer"))
+    .where(text(SENDABLE))
+    .order_by(col(_I.id))
+)
 
 log = structlog.get_logger("tallybook.invoicer")
 
@@ -146,14 +154,8 @@ class _Sending:
 
     async def _send_all(self, connection: AsyncConnection, lease: Lease) -> None:
         async with AsyncSession(bind=connection, expire_on_commit=False) as session:
-            i = aliased(Invoice, name="i")
-            query = (
-                select(i)
-                .where(i.run_id == self.run_id, i.customer_id == lease.customer_id)
-                .where(text(SENDABLE))
-                .order_by(col(i.id))
-            )
-            invoices = (await session.execute(query)).scalars().all()
+            terms = {"run": self.run_id, "customer": lease.customer_id}
+            invoices = (await session.execute(_TO_SEND, terms)).scalars().all()
             sender = self.sender
             calls = Calls(session, sender.patience, sender.clock, lease.guard, self.breaker)
             for invoice in invoices:
