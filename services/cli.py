@@ -22,6 +22,7 @@ from services.invoicer import run_commands
 from services.invoicer.auditing.commands import audit_command
 from services.invoicer.detail.commands import detail_command
 from services.invoicer.exporting.commands import export_command
+from services.invoicer.following import commands as following_commands
 from services.invoicer.reconciliation.commands import reconcile_command
 from services.rater import app as rater_app
 from services.rater import commands as rater_commands
@@ -86,6 +87,8 @@ cli.command("usage")(usage_command)
 cli.add_typer(invoicer_commands.periods, name="periods", no_args_is_help=True)
 cli.add_typer(run_commands.runs, name="runs", no_args_is_help=True)
 invoicer_commands.invoices.command("detail")(detail_command)
+invoicer_commands.invoices.command("void")(following_commands.void_command)
+invoicer_commands.invoices.command("follow")(following_commands.follow_command)
 cli.add_typer(invoicer_commands.invoices, name="invoices", no_args_is_help=True)
 cli.command("reconcile")(reconcile_command)
 cli.command("audit")(audit_command)

@@ -54,6 +54,15 @@ class Settings(BaseSettings):
     stripe_api_key: SecretStr = Field(
         default=SecretStr(SANDBOX_STRIPE_KEY), description="Stripe's secret key"
     )
+    stripe_webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="signing secret of the webhook endpoint at Stripe; unset: messages are refused",
+    )
+    stripe_catch_up_seconds: float = Field(
+        default=600,
+        gt=0,
+        description="how often the invoicer asks Stripe for events that it was not sent",
+    )
     stripe_api_base: str | None = Field(
         default=None, description="address of the Stripe sandbox; unset: Stripe itself"
     )

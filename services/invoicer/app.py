@@ -9,14 +9,20 @@ from services.invoicer import routes
 from services.invoicer.auditing import routes as audit_routes
 from services.invoicer.detail import routes as detail_routes
 from services.invoicer.exporting import routes as export_routes
+from services.invoicer.following import routes as following_routes
+from services.invoicer.following import webhooks
+from services.invoicer.following.follower import Follower
 from services.invoicer.sending import Sender
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.under_way import SendingUnderWay
 from shared.api_keys import KeyRing
 from shared.database import open_engine
+from shared.duty import Duty
 from shared.kafka_access import kafka_servers
 from shared.settings import Settings
-from shared.web import ServiceApp, make_api, serve
+from shared.web import ServiceApp, make_api, running, serve
+
+_APPLY_SECONDS = 1.0
 
 
 class NoSubscriber(KafkaBroker):
@@ -39,6 +45,8 @@ def make_app(settings: Settings) -> ServiceApp:
     api = make_api("Tallybook invoicer", "Closes months, makes invoices, reconciles.", readiness)
     api.include_router(routes.router)
     api.include_router(detail_routes.router)
+    api.include_router(following_routes.router)
+    api.include_router(webhooks.router)
     api.include_router(export_routes.router)
     api.include_router(audit_routes.router)
     api.state.settings = settings
@@ -54,7 +62,18 @@ def make_app(settings: Settings) -> ServiceApp:
                     workers=settings.invoicer_workers,
                     days_until_due=settings.days_until_due,
                 )
-                async with SendingUnderWay(sender) as under_way:
+                follower = Follower(api.state.engine, gateway)
+                applying = Duty("events of Stripe", follower.apply_waiting, seconds=_APPLY_SECONDS)
+                catching_up = Duty(
+                    "missed events of Stripe",
+                    follower.catch_up,
+                    seconds=settings.stripe_catch_up_seconds,
+                )
+                async with (
+                    running(applying.run()),
+                    running(catching_up.run()),
+                    SendingUnderWay(sender) as under_way,
+                ):
                     api.state.gateway = gateway
                     api.state.under_way = under_way
                     routes.require_finance.ring = keys

@@ -12,7 +12,7 @@ from datetime import timedelta
 from services.invoicer.breaker import RunStoppedError
 from services.invoicer.building import Draft, DraftLine, InvoiceKey
 from services.invoicer.calls import Calls
-from services.invoicer.customers import ensure_customer
+from services.invoicer.customers import ensure_customer, replace_deleted
 from services.invoicer.payload import chunks, payload_sha256
 from services.invoicer.runs import get_invoice
 from services.invoicer.stripe_gateway import StripeGateway
@@ -75,9 +75,7 @@ class Delivery:
         _, rows = await get_invoice(self._session, self._invoice.id)
         lines = [draft_line(row) for row in rows]
         self._check_frozen(lines)
-        customer, is_new = await ensure_customer(
-            self._calls, self._gateway, self._invoice.customer_id
-        )
+        customer, draft = await self._ensure_both()
         invoice = self._invoice
         frozen = FrozenInvoice(
             invoice.billing_key,
@@ -88,10 +86,10 @@ class Delivery:
             lines,
             frozen_wording(invoice),
         )
-        draft = await self._ensure_invoice(customer, customer_is_new=is_new)
         if draft.status == "draft":
             await self._ensure_lines(draft, lines)
         theirs = await self._verified(frozen, draft.id)
+        invoice.due_at = theirs.due_at
         if theirs.status == "draft":
             await self._finalize(frozen, theirs)
         elif theirs.status not in _FINAL:
@@ -102,6 +100,18 @@ class Delivery:
         """Raise where lines or words in the books are not those whose hash was approved."""
         if frozen_sha256(self._invoice, lines) != self._invoice.payload_sha256:
             raise NeedsReviewError("its lines in the books are not those that were frozen")
+
+    async def _ensure_both(self) -> tuple[str, StripeInvoice]:
+        """Give the customer and our invoice at Stripe; one who was deleted there is made anew."""
+        calls, gateway, customer_id = self._calls, self._gateway, self._invoice.customer_id
+        customer, is_new = await ensure_customer(calls, gateway, customer_id)
+        try:
+            return customer, await self._ensure_invoice(customer, customer_is_new=is_new)
+        except StripeFault as fault:
+            again = await replace_deleted(calls, gateway, customer_id) if fault.missing else None
+            if again is None:
+                raise
+        return again, await self._ensure_invoice(again, customer_is_new=True)
 
     # the invoice -------------------------------------------------------------------------
 
@@ -229,6 +239,7 @@ class Delivery:
             [draft.id, frozen.payload_sha256],
             lambda key: self._gateway.finalize(draft.id, key=key),
         )
+        self._invoice.due_at = final.due_at
         if final.status not in _FINAL or final.total != frozen.total_minor:
             raise NeedsReviewError(
                 f"{final.id} came out of finalizing as {final.status} over {final.total}"

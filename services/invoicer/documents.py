@@ -102,7 +102,9 @@ class InvoiceDocument(TypedDict):
     currency: str
     state: str
     total: str
+    revision: int
     stripe_invoice: str | None
+    due_at: str | None
     billing_key: str
     payload_sha256: str
     detail_sha256: str | None
@@ -254,7 +256,9 @@ def invoice_document(invoice: Invoice) -> InvoiceDocument:
         "currency": invoice.currency,
         "state": invoice.state,
         "total": _money(invoice.total_minor, invoice.currency),
+        "revision": invoice.revision,
         "stripe_invoice": invoice.stripe_invoice_id,
+        "due_at": format_moment(invoice.due_at),
         "billing_key": invoice.billing_key,
         "payload_sha256": invoice.payload_sha256,
         "detail_sha256": invoice.detail_sha256,

@@ -23,7 +23,18 @@ from shared.periods import Period
 from shared.settings import Settings
 from shared.tables.invoicer import Invoice, InvoiceLine, InvoiceRun
 
-DONE_STATES = frozenset(("finalized", "sent", "paid", "skipped_zero", "carried_forward", "void"))
+DONE_STATES = frozenset(
+    (
+        "finalized",
+        "sent",
+        "paid",
+        "overdue",
+        "uncollectible",
+        "void",
+        "skipped_zero",
+        "carried_forward",
+    )
+)
 """States of an invoice for which its run has nothing left to do."""
 
 FREEZE_LOCK = 7_203_002

@@ -13,6 +13,7 @@ import stripe
 from stripe import StripeClient
 
 from services.invoicer.building import DraftLine
+from services.invoicer.following.events import TYPES, StripeEvent, read_event
 from services.invoicer.pace import Pace, limits_for
 from services.invoicer.payload import line_metadata, usage_seconds
 from services.invoicer.stripe_objects import (
@@ -66,6 +67,26 @@ class StripeGateway:
             {"idempotency_key": key},
         )
         return _read(await _answer(answer), StripeCustomerTwin)
+
+    async def update_customer(
+        self, stripe_customer: str, *, name: str, email: str, key: str
+    ) -> None:
+        """Change a customer's name and address; a deleted customer is missing."""
+        await _answer(
+            self._v1.customers.update_async(
+                stripe_customer, {"name": name, "email": email}, {"idempotency_key": key}
+            )
+        )
+
+    async def is_customer_there(self, stripe_customer: str) -> bool:
+        """Tell whether Stripe still has a customer."""
+        try:
+            found = await _answer(self._v1.customers.retrieve_async(stripe_customer))
+        except StripeFault as fault:
+            if fault.missing:
+                return False
+            raise
+        return not getattr(found, "deleted", False)
 
     async def customers_by_email(self, email: str) -> AsyncIterator[StripeCustomerTwin]:
         """Give the customers with an e-mail address."""
@@ -130,6 +151,11 @@ class StripeGateway:
         )
         return _read(await _answer(answer), StripeInvoice)
 
+    async def void(self, stripe_invoice: str, *, key: str) -> StripeInvoice:
+        """Cancel a finalized, unpaid invoice; Stripe refuses it for any other."""
+        answer = self._v1.invoices.void_invoice_async(stripe_invoice, {}, {"idempotency_key": key})
+        return _read(await _answer(answer), StripeInvoice)
+
     async def delete_draft(self, stripe_invoice: str) -> None:
         """Delete a draft; Stripe refuses it for anything that is no draft."""
         await _answer(self._v1.invoices.delete_async(stripe_invoice))
@@ -149,6 +175,22 @@ class StripeGateway:
             lines.extend(_read(item, StripeLine) for item in page.data)
             if not page.has_more or not page.data:
                 return lines
+
+    async def events_since(self, created: int) -> list[StripeEvent]:
+        """Give the events at or after a Unix time that an invoice is looked at for."""
+        found: list[StripeEvent] = []
+        while True:
+            params: stripe.params.EventListParams = {
+                "created": {"gte": created},
+                "types": list(TYPES),
+                "limit": _PAGE,
+            }
+            if found:
+                params["starting_after"] = found[-1].id
+            page = await _answer(self._v1.events.list_async(params))
+            found.extend(read_event(item.to_dict()) for item in page.data)
+            if not page.has_more or not page.data:
+                return found
 
     async def invoices_since(
         self, created: int, *, stripe_customer: str | None = None

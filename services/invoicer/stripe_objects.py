@@ -1,6 +1,7 @@
 """What Tallybook reads of Stripe's objects, and how a call can fail. Pure."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 from shared.errors import TallybookError
@@ -52,7 +53,10 @@ class StripeField:
 
 @dataclass(frozen=True, slots=True)
 class StripeInvoice:
-    """An invoice at Stripe; amounts are in minor units, `created` in Unix time."""
+    """An invoice at Stripe; amounts are in minor units, `created` and `due_date` in Unix time.
+
+    `amount_remaining` is what is still to be paid of it.
+    """
 
     id: str
     status: str | None
@@ -62,6 +66,8 @@ class StripeInvoice:
     total: int
     created: int
     lines: StripeLines
+    due_date: int | None = None
+    amount_remaining: int = 0
     metadata: dict[str, str] | None = None
     total_discount_amounts: list[StripeAmount] | None = None
     total_taxes: list[StripeAmount] | None = None
@@ -72,6 +78,11 @@ class StripeInvoice:
     def billing_key(self) -> str | None:
         """The key of our invoice, where it is one of ours."""
         return self.facts.get("billing_key")
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When it is due."""
+        return None if self.due_date is None else datetime.fromtimestamp(self.due_date, UTC)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -89,6 +100,7 @@ class StripeCustomerTwin:
     """A customer at Stripe."""
 
     id: str
+    name: str | None = None
     email: str | None = None
     metadata: dict[str, str] | None = None
 

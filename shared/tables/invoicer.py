@@ -63,6 +63,7 @@ class Invoice(SQLModel, table=True):
     detail_sha256: str | None = None
     note: str | None = None
     stripe_invoice_id: str | None = Field(default=None, unique=True)
+    due_at: OptionalMoment = None
     attempts: int = 0
     last_error: str | None = None
     created_at: Moment
@@ -110,13 +111,31 @@ class InvoiceCarry(SQLModel, table=True):
 
 
 class StripeCustomer(SQLModel, table=True):
-    """A customer's twin at Stripe."""
+    """A customer's twin at Stripe, and what was last told there of it."""
 
     __tablename__ = "stripe_customers"
 
     customer_id: str = Field(primary_key=True, foreign_key="customers.id")
     stripe_customer_id: str = Field(unique=True)
+    name: str
+    email: str
+    told_at: Moment
     created_at: Moment
+
+
+class StripeEventRow(SQLModel, table=True):
+    """An event of Stripe's; `applied_at` is when its invoice was read after it."""
+
+    __tablename__ = "stripe_events"
+
+    id: str = Field(primary_key=True)
+    type: str
+    object_id: str
+    stripe_invoice_id: str | None = None
+    created_at: Moment
+    received_at: Moment
+    listed_at: OptionalMoment = None
+    applied_at: OptionalMoment = None
 
 
 class StripeIntent(SQLModel, table=True):

@@ -79,7 +79,9 @@ class Bench:
     async def known_customer(self) -> None:
         """Have the customer acme at Stripe, as after an earlier month."""
         twin = await self.stripe.api.customer(
-            email="acme@example.com", metadata={"tallybook_customer": "acme"}
+            name="Customer acme",
+            email="acme@example.com",
+            metadata={"tallybook_customer": "acme"},
         )
         assert twin["metadata"] == {"tallybook_customer": "acme"}
 

@@ -374,12 +374,26 @@ CREATE TABLE invoices (
     detail_sha256 text,
     note text,
     stripe_invoice_id text UNIQUE,
+    due_at timestamptz,
     attempts integer NOT NULL DEFAULT 0,
     last_error text,
     created_at timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
     UNIQUE (customer_id, period, currency, kind, revision)
 );
+COMMENT ON COLUMN invoices.due_at IS 'as Stripe says, once it is final there';
+CREATE UNIQUE INDEX invoices_one_live ON invoices (customer_id, period, currency, kind)
+    WHERE state <> 'void';
+COMMENT ON INDEX invoices_one_live IS 'revisions follow one another: all but the last are void';
+CREATE INDEX invoices_due ON invoices (due_at) WHERE state IN ('finalized', 'sent');
+
+CREATE FUNCTION refuse_unvoiding() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'invoice % is void, and stays so', OLD.id;
+END $$;
+CREATE TRIGGER invoices_void_is_final BEFORE UPDATE OF state ON invoices
+    FOR EACH ROW WHEN (OLD.state = 'void' AND NEW.state <> 'void')
+    EXECUTE FUNCTION refuse_unvoiding();
 CREATE INDEX invoices_of_run ON invoices (run_id, customer_id);
 
 CREATE TABLE invoice_lines (
@@ -423,8 +437,12 @@ CREATE INDEX invoice_carries_invoice ON invoice_carries (invoice_id, position);
 CREATE TABLE stripe_customers (
     customer_id text PRIMARY KEY REFERENCES customers,
     stripe_customer_id text NOT NULL UNIQUE,
+    name text NOT NULL,
+    email text NOT NULL,
+    told_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL
 );
+COMMENT ON COLUMN stripe_customers.told_at IS 'when name and address were last told to Stripe';
 
 CREATE TABLE stripe_intents (
     idempotency_key text PRIMARY KEY,
@@ -438,6 +456,22 @@ COMMENT ON TABLE stripe_intents IS 'written before each call that changes Stripe
 COMMENT ON COLUMN stripe_intents.refused_at IS
     'Stripe answered with an error, which it repeats for this key: the next try takes another';
 CREATE INDEX stripe_intents_subject ON stripe_intents (subject, step);
+
+CREATE TABLE stripe_events (
+    id text PRIMARY KEY,
+    type text NOT NULL,
+    object_id text NOT NULL,
+    stripe_invoice_id text,
+    created_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL,
+    listed_at timestamptz,
+    applied_at timestamptz
+);
+COMMENT ON COLUMN stripe_events.listed_at IS 'seen in Stripe''s list: listing goes on from there';
+COMMENT ON COLUMN stripe_events.applied_at IS
+    'when its invoice was read after it; null: it waits for an invoice of ours to be final';
+CREATE INDEX stripe_events_waiting ON stripe_events (stripe_invoice_id) WHERE applied_at IS NULL;
+CREATE INDEX stripe_events_listed ON stripe_events (created_at) WHERE listed_at IS NOT NULL;
 
 -- The invoicer may delete no invoice; a run of which nothing was sent it may withdraw whole.
 CREATE FUNCTION withdraw_run(named text) RETURNS bigint
@@ -554,9 +588,10 @@ GRANT EXECUTE ON FUNCTION take_conflict TO tallybook_rater;
 GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 
 GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
-GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, sending_leases
-    TO tallybook_invoicer;
+GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, stripe_events,
+    sending_leases TO tallybook_invoicer;
 GRANT INSERT ON invoice_lines, invoice_line_items, invoice_carries TO tallybook_invoicer;
-GRANT UPDATE (invoice_id) ON invoice_carries TO tallybook_invoicer;
+-- What is on a void invoice goes over to the one that is issued in its place.
+GRANT UPDATE (invoice_id) ON invoice_line_items, invoice_carries TO tallybook_invoicer;
 REVOKE EXECUTE ON FUNCTION withdraw_run FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION withdraw_run TO tallybook_invoicer;

@@ -113,7 +113,10 @@ _LINES = text(
 )
 _INVOICES = text(
     "SELECT id, customer_id, billing_key, currency, state, total_minor, payload_sha256,"
-    " stripe_invoice_id FROM invoices WHERE period = :period ORDER BY customer_id, currency, id"
+    " stripe_invoice_id, EXISTS (SELECT FROM invoices n WHERE n.customer_id = v.customer_id"
+    " AND n.period = v.period AND n.currency = v.currency AND n.kind = v.kind"
+    " AND n.revision > v.revision) AS replaced"
+    " FROM invoices v WHERE period = :period ORDER BY customer_id, currency, id"
 )
 
 

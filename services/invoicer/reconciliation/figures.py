@@ -114,7 +114,10 @@ class OurLine:
 
 @dataclass(frozen=True, slots=True)
 class OurInvoice:
-    """An invoice of ours; the hidden line items are on it, but come to nothing: no line."""
+    """An invoice of ours; the hidden line items are on it, but come to nothing: no line.
+
+    One that is `replaced` was issued again: its line items are on the later revision.
+    """
 
     id: str
     customer_id: str
@@ -127,6 +130,7 @@ class OurInvoice:
     hidden_items: int = 0
     hidden_amount: Decimal = Decimal(0)
     lines: Sequence[OurLine] = ()
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ STATUSES = {
 
 def lines_stage(posted: PostedFigures, ours: Sequence[OurInvoice], *, has_run: bool) -> Stage:
     """From the line items posted to the month to the invoice lines that show them."""
+    ours = [invoice for invoice in ours if not invoice.replaced]
     lines = [(invoice, line) for invoice in ours for line in invoice.lines]
     shown = sum(line.linked_items for _, line in lines)
     hidden = sum(invoice.hidden_items for invoice in ours)
@@ -105,7 +106,8 @@ def _line_name(invoice: OurInvoice, line: OurLine) -> str:
 
 def rounding_stage(currency: str, ours: Sequence[OurInvoice]) -> Stage:
     """From exact lines to invoice totals: each line is rounded once, and nothing else is."""
-    lines = [(invoice, line) for invoice in ours for line in invoice.lines]
+    live = [invoice for invoice in ours if not invoice.replaced]
+    lines = [(invoice, line) for invoice in live for line in invoice.lines]
     gaps: dict[bool, list[Decimal]] = {True: [], False: []}
     wrong: list[str] = []
     for invoice, line in lines:
@@ -125,7 +127,14 @@ def rounding_stage(currency: str, ours: Sequence[OurInvoice]) -> Stage:
         [
             Difference("rounding", "info", ZERO, add(gaps[True])),
             Difference("wrong_rounding", "critical", ZERO, add(gaps[False]), tuple(wrong)),
-            *_total_gaps(currency, ours),
+            *_total_gaps(currency, live),
+            *(
+                Difference(
+                    "reissued", "info", ZERO, from_minor(-one.total_minor, currency), (one.id,)
+                )
+                for one in ours
+                if one.replaced
+            ),
         ],
         currency,
     )
@@ -218,6 +227,8 @@ def _surplus(name: str, currency: str, theirs: TheirInvoice) -> Difference:
 
 def _absent(currency: str, invoice: OurInvoice, run_state: str | None) -> Difference:
     amount = major(invoice.total_minor, currency)
+    if invoice.state == "void" and invoice.stripe_invoice_id is None:
+        return Difference("void_never_sent", "info", Decimal(1), amount, (invoice.id,))
     if invoice.state in NEVER_SENT:
         return Difference(invoice.state, "info", Decimal(1), amount, (invoice.id,))
     if invoice.stripe_invoice_id is not None:
@@ -234,6 +245,8 @@ def _twin_differences(
     gap = major(invoice.total_minor - theirs.subtotal_minor, currency)
     if gap:
         yield Difference("subtotal_mismatch", "critical", ZERO, gap, ids)
+    if invoice.state == "void" and not invoice.replaced:
+        yield Difference("void_not_reissued", "warning", ZERO, ZERO, ids)
     for name in _twin_faults(invoice, theirs):
         yield Difference(name, "critical", ZERO, ZERO, ids)
 

@@ -307,6 +307,37 @@ NOT_CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "warning",
         "2",
     ),
+    "an invoice that was issued again": (
+        month(
+            invoices=[
+                ours(
+                    id="inv_0",
+                    state="void",
+                    billing_key="old",
+                    stripe_invoice_id="in_0",
+                    lines=[line(linked_items=0, linked_amount=Decimal(0))],
+                    replaced=True,
+                ),
+                ours(),
+            ],
+            stripe=stripe(theirs(id="in_0", billing_key="old", status="void"), theirs()),
+        ),
+        "reissued",
+        "info",
+        "0",
+    ),
+    "a void invoice in whose place there is none": (
+        month(invoices=[ours(state="void")], stripe=stripe(theirs(status="void"))),
+        "void_not_reissued",
+        "warning",
+        "0",
+    ),
+    "an invoice voided before it was sent": (
+        month(invoices=[ours(state="void", stripe_invoice_id=None)], stripe=stripe()),
+        "void_never_sent",
+        "info",
+        "1",
+    ),
     "events that were taken back": (
         month(events=MonthEvents(98, 87, 0, voided=3, voided_events=["a 1", "a 2", "a 3"])),
         "voided",
