@@ -25,6 +25,14 @@ MINOR_UNITS = {
 """Decimal places of each currency's minor unit (ISO 4217)."""
 
 
+CHARGED_IN = {currency: 10 if places == 3 else 1 for currency, places in MINOR_UNITS.items()}
+"""How many minor units an amount to be charged is a whole number of.
+
+Payment networks charge currencies of three decimal places to the second only: Stripe asks for
+a last digit of 0 (https://docs.stripe.com/currencies#three-decimal).
+"""
+
+
 class UnknownCurrencyError(InvalidInputError, ValueError):
     """A currency code that Tallybook has no minor unit for."""
 
@@ -45,13 +53,15 @@ def minor_unit_places(currency: str) -> int:
 
 
 def round_to_minor(amount: Decimal, currency: str) -> int:
-    """Round an exact amount to whole minor units (cents), half away from zero.
+    """Round an exact amount to minor units (cents) that can be charged, half away from zero.
 
-    A negative amount mirrors its positive twin, so that a credit undoes its charge exactly.
-    This is the only rounding of money in Tallybook; it is applied once per invoice line.
+    A currency of three decimal places is charged in whole tens of its minor unit. A negative
+    amount mirrors its positive twin, so that a credit undoes its charge exactly. This is the
+    only rounding of money in Tallybook; it is applied once per invoice line.
     """
     scaled = EXACT.scaleb(amount, minor_unit_places(currency))
-    return int(scaled.quantize(Decimal(1), context=_HALF_UP))
+    step = CHARGED_IN[currency]
+    return int(EXACT.divide(scaled, step).quantize(Decimal(1), context=_HALF_UP)) * step
 
 
 def from_minor(minor: int, currency: str) -> Decimal:

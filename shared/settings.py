@@ -145,6 +145,11 @@ class Settings(BaseSettings):
     invoicer_workers: int = Field(
         default=8, ge=1, description="how many customers' invoices are sent at once"
     )
+    invoice_minimums: str | None = Field(
+        default=None,
+        description="least total that is sent, by currency, in the place of Stripe's own minimum,"
+        " such as `USD=1.00,JPY=100`; less is carried forward",
+    )
     days_until_due: int = Field(default=30, ge=0, description="days until an invoice is due")
     close_wait_seconds: float = Field(
         default=300, gt=0, description="how long a close waits for the rater to catch up"

@@ -48,7 +48,8 @@ class Addresses:
 class Installation:
     """Starts everything and stops it; use it as an async context manager.
 
-    The next installation on the same directory goes on where this one stopped.
+    The next installation on the same directory goes on where this one stopped. `minimums`, where
+    given, are the least totals that are sent, as the setting says them.
     """
 
     def __init__(
@@ -57,9 +58,11 @@ class Installation:
         *,
         port_base: int | None = None,
         services: Sequence[str] = SERVICES,
+        minimums: str | None = None,
         on_progress: Progress = lambda _text: None,
     ) -> None:
         self._services = services
+        self._minimums = minimums
         self.stack = EmbeddedStack(directory, port_base=port_base, on_progress=on_progress)
         self._on_progress = on_progress
         self._settings: Settings | None = None
@@ -152,6 +155,7 @@ class Installation:
                 "stripe_api_base": given.stripe_api_base if real_stripe else urls.stripe_url,
                 "host": "127.0.0.1",
                 "rater_instance": given.rater_instance or "rater-1",
+                "invoice_minimums": self._minimums or given.invoice_minimums,
                 **where,
                 **{f"{name}_port": ports[name] for name in SERVICES},
             }

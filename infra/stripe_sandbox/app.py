@@ -4,6 +4,7 @@ Each request is worked on without a pause once its body is read, so that request
 in the store.
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,16 +19,16 @@ from starlette.routing import Route
 
 from infra.stripe_sandbox import API_VERSION, forms
 from infra.stripe_sandbox.call import Call
+from infra.stripe_sandbox.control import Clock, Control
+from infra.stripe_sandbox.deliveries import deliver_for_ever
 from infra.stripe_sandbox.errors import StripeApiError
+from infra.stripe_sandbox.faults import Fault
 from infra.stripe_sandbox.idempotency import Answer, Asked, KeysInUse, answer_once
 from infra.stripe_sandbox.ids import new_id
 from infra.stripe_sandbox.objects import Json
 from infra.stripe_sandbox.operations import OPERATIONS, Operation
 from infra.stripe_sandbox.reading import read_fields
 from infra.stripe_sandbox.store import Store
-
-Clock = Callable[[], int]
-"""Gives the moment in Unix time."""
 
 _FORM = "application/x-www-form-urlencoded"
 _NO_KEY = (
@@ -45,26 +46,37 @@ class Sandbox:
 
     def __init__(self, store: Store, clock: Clock, public_url: str) -> None:
         self._store = store
-        self._clock = clock
         self._public_url = public_url
         self._keys_in_use = KeysInUse()
         self._requests: Counter[str] = Counter()
+        self.control = Control(store, clock, self._requests)
 
     def routes(self) -> list[Route]:
         """Give the API's routes and the sandbox's own."""
         return [
             *(Route(one.path, self._endpoint(one), methods=[one.method]) for one in OPERATIONS),
-            Route("/health/ready", self._ready),
-            Route("/_sandbox/state", self._state),
+            *self.control.routes(),
         ]
 
     def _endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             self._requests[operation.name] += 1
             headers = _headers(request)
+            fault = self.control.faults.next_for(
+                request.method, request.url.path, int(time.monotonic())
+            )
+            if fault is not None and fault.delay:
+                await asyncio.sleep(fault.delay)
             try:
                 _check_key(request)
+                if fault is not None:
+                    _refuse(fault, headers)
                 answer = await self._answer(operation, request, headers["Request-Id"])
+                if fault is not None and fault.kind == "lost":
+                    # More is promised than is sent, and the server breaks the connection.
+                    return Response(b"", headers={"content-length": "1"})
+                if fault is not None and fault.kind == "error_after":
+                    answer = self._failed_after(request)
             except StripeApiError as error:
                 answer = Answer(error.status, msgspec.json.encode(error.body))
             if answer.original_request is not None:
@@ -80,7 +92,7 @@ class Sandbox:
         key = request.headers.get("idempotency-key") if operation.method == "POST" else None
         with nullcontext() if key is None else self._keys_in_use.claim(key):
             form = forms.decode(await _text(request))
-            now = self._clock()
+            now = self.control.now()
 
             def read() -> Json:
                 return read_fields(form, operation.fields, operation.required)
@@ -95,12 +107,31 @@ class Sandbox:
             with nullcontext() if operation.method == "GET" else self._store.transaction():
                 return Answer(200, msgspec.json.encode(run(read())))
 
-    async def _ready(self, _request: Request) -> Response:
-        return JSONResponse({"status": "ready"})
+    def _failed_after(self, request: Request) -> Answer:
+        """Answer a call that had its effect with 500, now and for the same key later."""
+        answer = Answer(500, msgspec.json.encode(_asked_for().body))
+        key = request.headers.get("idempotency-key")
+        if key is not None and request.method == "POST":
+            with self._store.transaction():
+                self._store.change_answer(key, answer.status, answer.body)
+        return answer
 
-    async def _state(self, _request: Request) -> Response:
-        """Count what is kept, and the requests since this process began."""
-        return JSONResponse({"objects": self._store.counts(), "requests": dict(self._requests)})
+
+def _asked_for() -> StripeApiError:
+    return StripeApiError(500, "The sandbox fails, as it was asked to.", kind="api_error")
+
+
+def _refuse(fault: Fault, headers: dict[str, str]) -> None:
+    """Raise the error that a fault without an effect is answered with."""
+    if fault.retry_after is not None:
+        headers["Retry-After"] = str(fault.retry_after)
+    if fault.kind == "error_before":
+        raise _asked_for()
+    if fault.kind in ("rate_limited", "locked"):
+        code = "rate_limit" if fault.kind == "rate_limited" else "lock_timeout"
+        headers["Stripe-Should-Retry"] = "true"
+        message = "Request rate limit exceeded." if code == "rate_limit" else "Object is locked."
+        raise StripeApiError(429, message, code=code, before_execution=True)
 
 
 async def _text(request: Request) -> str:
@@ -150,12 +181,19 @@ def make_app(
     sandbox = Sandbox(store, clock, public_url)
 
     @asynccontextmanager
-    async def closing(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        tasks = [
+            asyncio.create_task(deliver_for_ever(store)),
+            asyncio.create_task(sandbox.control.watch_due_dates()),
+        ]
         yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         store.close()
 
     return Starlette(
         routes=sandbox.routes(),
-        lifespan=closing,
+        lifespan=lifespan,
         exception_handlers={404: _unknown_route, 405: _unknown_route, Exception: _fault},
     )

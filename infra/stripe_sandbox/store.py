@@ -290,6 +290,12 @@ class Store:
             (key, *values, answer.body),
         )
 
+    def change_answer(self, key: str, status: int, body: bytes) -> None:
+        """Put another answer in the place of the one kept for an idempotency key."""
+        self._db.execute(
+            "UPDATE answers SET status = ?, body = ? WHERE idempotency_key = ?", (status, body, key)
+        )
+
     def forget_answers(self) -> None:
         """Forget what was answered to which idempotency key."""
         self._db.execute("DELETE FROM answers")

@@ -44,6 +44,8 @@ class Breaker:
         return answer
 
     def _count(self, fault: StripeFault) -> None:
+        if self.reason is not None:
+            return
         if fault.reach == "account":
             self.reason = f"nothing more was sent. {fault}"
         elif fault.reach == "call":

@@ -2,21 +2,25 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeAlias
 
-from services.invoicer.describing import describe
-from shared.money import EXACT, round_to_minor
+from services.invoicer.carrying import CARRIED, Carried
+from services.invoicer.collapsing import Group, LineKey, Several, collapse
+from services.invoicer.describing import describe, describe_carried, describe_several
+from services.invoicer.detailing import Detail, detail_csv, detail_of, file_sha256
+from services.invoicer.wording import NO_WORDING, About, Wording, word
+from shared.money import EXACT, from_minor, round_to_minor
 
 ZERO = Decimal(0)
+NOTHING_MORE = About()
 
-_ADJUSTMENT = "adjustment"
+LINES_PER_INVOICE = 250
+"""The most lines that Stripe takes on one invoice."""
+
 _RANKS = {"free": 0, "discount": 2, "minimum": 3, "maximum": 4}
 """Where a band stands by its first word: as the price is worked out; 1 is what units cost."""
-
-_LineKey: TypeAlias = tuple[str, str, str, str, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,9 @@ class InvoiceKey:
 class DraftLine:
     """One line of an invoice; `amount_minor` is the only rounded figure.
 
-    Its kind is `adjustment` only where all its line items are.
+    Its kind is `adjustment` only where all its line items are. One that stands for several, or
+    for an amount carried forward, has no unit price; what is not the same for all it stands
+    for is empty.
     """
 
     position: int
@@ -79,11 +85,21 @@ class DraftLine:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An invoice to be. `placed` names every line item: its line, None where not shown."""
+    """An invoice to be. `placed` names every line item: its line, None where not shown.
+
+    `carried` names each earlier invoice whose amount it takes up, with the line. `details` are
+    in the order of the lines, and their exact amounts add up to the lines'; their file has a
+    hash here where the lines were collapsed.
+    """
 
     key: InvoiceKey
     lines: tuple[DraftLine, ...]
     placed: Mapping[int, int | None]
+    carried: Mapping[str, int] = field(default_factory=dict)
+    details: tuple[Detail, ...] = ()
+    detail_sha256: str | None = None
+    about: About = NOTHING_MORE
+    wording: Wording = NO_WORDING
 
     @property
     def total_minor(self) -> int:
@@ -91,52 +107,48 @@ class Draft:
         return sum(line.amount_minor for line in self.lines)
 
 
-@dataclass(slots=True)
-class _Group:
-    key: _LineKey
-    quantity: Decimal
-    amount: Decimal
-    ids: list[int]
-    kinds: set[str]
-
-    @property
-    def kind(self) -> str:
-        """What the line is; adjustments of what is on it too do not change that."""
-        return min(self.kinds - {_ADJUSTMENT}, default=_ADJUSTMENT)
-
-    @property
-    def shown(self) -> bool:
-        """A line that came to nothing in quantity and amount is not shown."""
-        return bool(self.quantity or self.amount)
-
-
 def build_draft(
-    key: InvoiceKey, items: Iterable[Posted], contracts: Mapping[str, ContractFacts]
+    key: InvoiceKey,
+    items: Iterable[Posted],
+    contracts: Mapping[str, ContractFacts],
+    carried: Sequence[Carried] = (),
+    about: About = NOTHING_MORE,
+    most_lines: int = LINES_PER_INVOICE,
 ) -> Draft:
     """Make one customer's invoice from the line items that post to its period and currency.
 
     Line items of one contract, charge, band, usage period and unit price become a line, whose
     exact sum is rounded once: an adjustment stands on the line that it adjusts, as if that had
-    been so from the start. The order of the line items makes no difference.
+    been so from the start. The order of the line items makes no difference. Lines that are too
+    many are collapsed; amounts carried forward come last.
     """
     found = _group(items)
     fees = {group.key[:2] for group in found if group.kind == "recurring"}
     groups = sorted(found, key=lambda group: _order(group.key, contracts, fees))
     shown = [group for group in groups if group.shown]
-    lines = tuple(_line(key, position, group, contracts) for position, group in enumerate(shown, 1))
+    parts, collapsed = collapse(shown, fees, most_lines - len(carried))
+    lines = [_line(key, position, part, contracts) for position, part in enumerate(parts, 1)]
+    taken_up = {one.invoice_id: len(lines) + place for place, one in enumerate(carried, 1)}
+    lines += [_carried_line(key, taken_up[one.invoice_id], one) for one in carried]
     placed: dict[int, int | None] = {}
     for group in groups:
         placed.update(dict.fromkeys(group.ids))
-    for position, group in enumerate(shown, 1):
-        placed.update(dict.fromkeys(group.ids, position))
-    return Draft(key, lines, placed)
+    details: list[Detail] = []
+    for position, part in enumerate(parts, 1):
+        for group in part.groups:
+            placed.update(dict.fromkeys(group.ids, position))
+            details.append(detail_of(position, group, contracts[group.key[0]].plan))
+    details += [_carried_detail(line) for line in lines[len(parts) :]]
+    sha256 = file_sha256(detail_csv(details, key.currency)) if collapsed else None
+    wording = word(about, key.period, detail_sha256=sha256, details=len(details))
+    return Draft(key, tuple(lines), placed, taken_up, tuple(details), sha256, about, wording)
 
 
-def _group(items: Iterable[Posted]) -> Sequence[_Group]:
-    groups: dict[_LineKey, _Group] = {}
+def _group(items: Iterable[Posted]) -> Sequence[Group]:
+    groups: dict[LineKey, Group] = {}
     for item in items:
         key = (item.contract_id, item.charge, item.band, item.usage_period, item.unit_price)
-        group = groups.setdefault(key, _Group(key, ZERO, ZERO, [], set()))
+        group = groups.setdefault(key, Group(key))
         group.quantity = EXACT.add(group.quantity, item.quantity)
         group.amount = EXACT.add(group.amount, item.amount)
         group.ids.extend(item.ids)
@@ -145,8 +157,11 @@ def _group(items: Iterable[Posted]) -> Sequence[_Group]:
 
 
 def _line(
-    key: InvoiceKey, position: int, group: _Group, contracts: Mapping[str, ContractFacts]
+    key: InvoiceKey, position: int, part: Several, contracts: Mapping[str, ContractFacts]
 ) -> DraftLine:
+    if len(part.groups) > 1:
+        return _several_line(key, position, part, contracts)
+    (group,) = part.groups
     contract_id, charge, band, usage_period, unit_price = group.key
     description = describe(
         plan=contracts[contract_id].plan,
@@ -175,8 +190,68 @@ def _line(
     )
 
 
+def _several_line(
+    key: InvoiceKey, position: int, part: Several, contracts: Mapping[str, ContractFacts]
+) -> DraftLine:
+    """Make a line of several; of several months it is counted to the invoice's own."""
+    contract_id, charge, amount = part.common(0), part.common(1), part.amount
+    description = describe_several(
+        plan=contracts[contract_id].plan if contract_id else None,
+        charge=charge,
+        kind=part.kind,
+        count=len(part.groups),
+        months=part.months,
+        posting_period=key.period,
+        exact_amount=amount,
+    )
+    return DraftLine(
+        position,
+        contract_id or "",
+        charge or "",
+        f"{len(part.groups)} lines",
+        part.kind,
+        part.common(3) or key.period,
+        part.quantity,
+        ZERO,
+        amount,
+        round_to_minor(amount, key.currency),
+        description,
+    )
+
+
+def _carried_line(key: InvoiceKey, position: int, one: Carried) -> DraftLine:
+    return DraftLine(
+        position,
+        "",
+        CARRIED,
+        one.invoice_id,
+        CARRIED,
+        one.period,
+        ZERO,
+        ZERO,
+        from_minor(one.amount_minor, key.currency),
+        one.amount_minor,
+        describe_carried(one.period),
+    )
+
+
+def _carried_detail(line: DraftLine) -> Detail:
+    return Detail(
+        line.position,
+        line.contract_id,
+        "",
+        line.charge,
+        line.band,
+        line.kind,
+        line.usage_period,
+        line.quantity,
+        line.unit_price,
+        line.exact_amount,
+    )
+
+
 def _order(
-    key: _LineKey, contracts: Mapping[str, ContractFacts], fees: Collection[tuple[str, str]]
+    key: LineKey, contracts: Mapping[str, ContractFacts], fees: Collection[tuple[str, str]]
 ) -> tuple[object, ...]:
     """Sort by contract in time, then month, fees before usage, charge, band as numbers.
 

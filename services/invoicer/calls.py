@@ -5,14 +5,14 @@ Stripe may have seen, and under which idempotency key.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, func, select, update
+from sqlmodel import col, update
 
 from services.invoicer.breaker import Breaker, RunStoppedError
 from services.invoicer.patience import Patience
@@ -99,22 +99,31 @@ class Calls:
         Gives the call's idempotency key, which follows from what is sent.
         """
         digest = params_digest(subject, step, params)
-        query = (
-            select(func.count())
-            .where(StripeIntent.params_sha256 == digest, StripeIntent.subject == subject)
-            .where(StripeIntent.step == step, col(StripeIntent.refused_at).is_not(None))
-        )
-        key = idempotency_key(digest, await self.session.scalar(query) or 0)
-        row = {
-            "idempotency_key": key,
-            "subject": subject,
-            "step": step,
-            "params_sha256": digest,
-            "first_sent_at": self.clock(),
-        }
-        await self.session.execute(insert(StripeIntent).values(row).on_conflict_do_nothing())
+        refused = 0
+        while await self._is_refused(
+            {
+                "idempotency_key": (key := idempotency_key(digest, refused)),
+                "subject": subject,
+                "step": step,
+                "params_sha256": digest,
+                "first_sent_at": self.clock(),
+            }
+        ):
+            refused += 1
         await self.commit()
         return key
+
+    async def _is_refused(self, intent: Mapping[str, object]) -> bool:
+        """Write an intent down unless it is there; tell whether Stripe has refused its key."""
+        query = (
+            insert(StripeIntent)
+            .values(intent)
+            .on_conflict_do_update(
+                index_elements=["idempotency_key"], set_={"step": intent["step"]}
+            )
+            .returning(col(StripeIntent.refused_at))
+        )
+        return await self.session.scalar(query) is not None
 
     async def _note_refusal(self, key: str) -> None:
         """Commit that Stripe has answered with an error, which it repeats for the key."""

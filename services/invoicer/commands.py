@@ -22,10 +22,14 @@ from services.invoicer.following.documents import read_invoice
 from services.invoicer.reopening import reopen_period
 from shared.audit import login_name
 from shared.clock import present
-from shared.console import JsonOption, rows_table, run_in_session, show
+from shared.console import JsonOption, out, rows_table, run_in_session, show
 
 periods = typer.Typer(help="Months: which are closed, and closing one.")
 invoices = typer.Typer(help="Invoices and their lines.")
+
+
+def _print(text: str) -> None:
+    out.print(text, markup=False, highlight=False)
 
 
 @periods.command("list")
@@ -94,9 +98,15 @@ def invoices_show(
         f"{document['customer']}, {document['period']}: {document['total']}"
         f" {document['currency']}, {document['state']}"
     )
+    title += f": {document['note']}" if document["note"] else ""
     show(document, json=json, table=lambda: rows_table(rows, title=title, empty=title))
     for one in document["credits"]:
         say(
             f"credit of {one['amount']} {one['currency']} on line {one['line']}:"
             f" {one['state']}, {one['why']} ({one['reference']})"
         )
+    if not json:
+        for field in document["custom_fields"]:
+            _print(f"{field['name']}: {field['value']}")
+        if document["footer"]:
+            _print(document["footer"])

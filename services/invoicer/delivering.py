@@ -18,6 +18,7 @@ from services.invoicer.runs import get_invoice
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.stripe_objects import StripeFault, StripeInvoice, StripeLine
 from services.invoicer.verifying import FrozenInvoice, complaints
+from services.invoicer.wording import Wording
 from shared import audit
 from shared.periods import Period
 from shared.tables.invoicer import Invoice, InvoiceLine
@@ -83,6 +84,7 @@ class Delivery:
             invoice.total_minor,
             invoice.payload_sha256,
             lines,
+            frozen_wording(invoice),
         )
         if draft.status == "draft":
             await self._ensure_lines(draft, lines)
@@ -95,7 +97,7 @@ class Delivery:
         await self._note("finalized")
 
     def _check_frozen(self, lines: Sequence[DraftLine]) -> None:
-        """Raise where the lines in the books are not those whose hash was approved."""
+        """Raise where lines or words in the books are not those whose hash was approved."""
         if frozen_sha256(self._invoice, lines) != self._invoice.payload_sha256:
             raise NeedsReviewError("its lines in the books are not those that were frozen")
 
@@ -131,8 +133,10 @@ class Delivery:
             found = await self._calls.change(
                 self._invoice.id, "create", params, lambda key: self._create(customer, key)
             )
+        # Committed with the next intent: until then it is found again by its metadata.
         self._invoice.stripe_invoice_id = found.id
-        await self._note("lines_adding")
+        self._invoice.state = "lines_adding"
+        self._invoice.changed_at = self._calls.clock()
         return found
 
     async def _create(self, customer: str, key: str) -> StripeInvoice:
@@ -148,8 +152,10 @@ class Delivery:
                 "payload_sha256": invoice.payload_sha256,
                 "tallybook_customer": invoice.customer_id,
                 "tallybook_invoice": invoice.id,
+                **({"detail_sha256": invoice.detail_sha256} if invoice.detail_sha256 else {}),
             },
             key=key,
+            wording=frozen_wording(invoice),
         )
 
     async def _read_if_there(self, stripe_invoice: str) -> StripeInvoice | None:
@@ -263,7 +269,15 @@ class Delivery:
 def frozen_sha256(one: Invoice, lines: Sequence[DraftLine]) -> str:
     """Hash all that an invoice in the books says."""
     key = InvoiceKey(one.customer_id, one.period, one.currency, one.kind, one.revision)
-    return payload_sha256(Draft(key, tuple(lines), {}))
+    wording = frozen_wording(one)
+    frozen = Draft(key, tuple(lines), {}, detail_sha256=one.detail_sha256, wording=wording)
+    return payload_sha256(frozen)
+
+
+def frozen_wording(invoice: Invoice) -> Wording:
+    """Give the words of an invoice as they were frozen."""
+    fields = tuple((one["name"], one["value"]) for one in invoice.custom_fields)
+    return Wording(fields, invoice.footer)
 
 
 def draft_line(row: InvoiceLine) -> DraftLine:

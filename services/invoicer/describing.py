@@ -1,8 +1,10 @@
 """What an invoice line says of itself, for a person. Pure."""
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
+from services.invoicer.fee_days import fee_days
 from shared.money import plain, with_minor_unit
 
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
@@ -34,7 +36,8 @@ def describe(
     packages = _PACKAGES.fullmatch(band)
     parts = [plan, charge]
     if band != _WHOLE and not packages:
-        parts.append(_band(band))
+        days = fee_days(band, usage_period)
+        parts.append(_band(band) if days is None else f"{_band(band)} ({days})")
     if kind == "adjustment":
         parts.append("adjustment")
     if usage_period != posting_period:
@@ -44,6 +47,41 @@ def describe(
         counted = _packages(quantity, packages[1]) if packages else grouped(quantity)
         arithmetic = f" · {counted} × {price_text(unit_price, currency)}{arithmetic}"
     return " · ".join(parts)[: LONGEST - len(arithmetic)] + arithmetic
+
+
+def describe_several(
+    *,
+    plan: str | None,
+    charge: str | None,
+    kind: str,
+    count: int,
+    months: Sequence[str],
+    posting_period: str,
+    exact_amount: Decimal,
+) -> str:
+    """Write the description of a line that stands for several.
+
+    ``byok_pro · executions · 300 lines of the detail file (exact 50)``; None: not the same for
+    all of them.
+    """
+    parts = [
+        plan or "all contracts",
+        charge or ("all fees" if kind == "recurring" else "all usage"),
+    ]
+    if kind == "adjustment":
+        parts.append("adjustment")
+    if len(months) > 1:
+        parts.append(f"{months[0]} to {months[-1]}")
+    elif months[0] != posting_period:
+        parts.append(f"late usage of {months[0]}")
+    arithmetic = f" · {grouped(Decimal(count))} lines of the detail file"
+    arithmetic += f" (exact {plain(exact_amount)})"
+    return " · ".join(parts)[: LONGEST - len(arithmetic)] + arithmetic
+
+
+def describe_carried(period: str) -> str:
+    """Write the description of an amount that an earlier month's invoice left."""
+    return f"carried forward from {period}"
 
 
 def price_text(price: Decimal, currency: str) -> str:

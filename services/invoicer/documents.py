@@ -5,6 +5,7 @@ Money and quantities are decimal strings, money in the major unit of its currenc
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec import convert
 from typing_extensions import TypedDict
 
 from services.invoicer.building import DraftLine
@@ -15,6 +16,7 @@ from services.invoicer.previewing import (
     PreviewedInvoice,
     total_by_currency,
 )
+from services.invoicer.token_costs import TokenCostDocument
 from shared.moments import format_moment
 from shared.money import from_minor, plain, with_minor_unit
 from shared.tables.invoicer import Invoice, InvoiceLine, InvoiceRun, PeriodState
@@ -105,15 +107,27 @@ class InvoiceDocument(TypedDict):
     due_at: str | None
     billing_key: str
     payload_sha256: str
+    detail_sha256: str | None
+    note: str | None
     attempts: int
     last_error: str | None
     created_at: str | None
     changed_at: str | None
 
 
-class WholeInvoiceDocument(InvoiceDocument):
-    """An invoice with its lines."""
+class FieldDocument(TypedDict):
+    """A custom field, as it stands on the invoice."""
 
+    name: str
+    value: str
+
+
+class WholeInvoiceDocument(InvoiceDocument):
+    """An invoice with its lines, and with what stands on it besides."""
+
+    custom_fields: list[FieldDocument]
+    footer: str | None
+    paid_to_anthropic: list[TokenCostDocument]
     lines: list[LineDocument]
 
 
@@ -247,6 +261,8 @@ def invoice_document(invoice: Invoice) -> InvoiceDocument:
         "due_at": format_moment(invoice.due_at),
         "billing_key": invoice.billing_key,
         "payload_sha256": invoice.payload_sha256,
+        "detail_sha256": invoice.detail_sha256,
+        "note": invoice.note,
         "attempts": invoice.attempts,
         "last_error": invoice.last_error,
         "created_at": format_moment(invoice.created_at),
@@ -257,7 +273,13 @@ def invoice_document(invoice: Invoice) -> InvoiceDocument:
 def whole_invoice_document(invoice: Invoice, lines: Sequence[InvoiceLine]) -> WholeInvoiceDocument:
     """Describe an invoice with its lines."""
     described = [line_document(line, invoice.currency) for line in lines]
-    return {**invoice_document(invoice), "lines": described}
+    return {
+        **invoice_document(invoice),
+        "custom_fields": convert(invoice.custom_fields, list[FieldDocument]),
+        "footer": invoice.footer,
+        "paid_to_anthropic": convert(invoice.token_costs, list[TokenCostDocument]),
+        "lines": described,
+    }
 
 
 def run_document(run: InvoiceRun, states: Mapping[str, int]) -> RunDocument:

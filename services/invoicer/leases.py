@@ -135,20 +135,29 @@ class Leases:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
 
-    async def take(self, connection: AsyncConnection) -> Lease | None:
+    async def take(self, connection: AsyncConnection, done: Lease | None = None) -> Lease | None:
         """Take the next customer of the run whom nobody works on; None if there is none now.
+
+        The one who is `done` is given back with it, and is not taken again.
 
         All are gone through once in their order, and then those who were somebody else's at
         that time and are not now. There is none while the run is not being sent.
         """
+        if done is not None:
+            self._tried.add(done.customer_id)
+            terms = {"customer": done.customer_id, "number": done.number}
+            await connection.execute(_GIVE_BACK, terms)
         row = None
         if self._after is not None:
-            terms = {**self._terms, "after": self._after}
-            row = (await connection.execute(_TAKE_NEXT, terms)).one_or_none()
+            row = (
+                await connection.execute(_TAKE_NEXT, {**self._terms, "after": self._after})
+            ).one_or_none()
             self._after = None if row is None else max(self._after or "", row[0])
         if row is None:
-            terms = {**self._terms, "tried": sorted(self._tried)}
-            row = (await connection.execute(_TAKE_LEFT, terms)).one_or_none()
+            tried = sorted(self._tried)
+            row = (
+                await connection.execute(_TAKE_LEFT, {**self._terms, "tried": tried})
+            ).one_or_none()
         await connection.commit()
         return None if row is None else Lease(row[0], row[1])
 
@@ -170,13 +179,6 @@ class Leases:
                 freed = True
             await connection.commit()
         return freed
-
-    async def give_back(self, connection: AsyncConnection, lease: Lease) -> None:
-        """Let go of a customer, who is not taken again; a lease that was lost stays lost."""
-        self._tried.add(lease.customer_id)
-        terms = {"customer": lease.customer_id, "number": lease.number}
-        await connection.execute(_GIVE_BACK, terms)
-        await connection.commit()
 
     async def _renew(self, present: asyncio.Event) -> None:
         """Renew what is held, on the connection whose end tells others that we are gone."""

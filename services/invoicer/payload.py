@@ -6,7 +6,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from services.invoicer.building import LINES_PER_INVOICE as LINES_PER_INVOICE
 from services.invoicer.building import Draft, DraftLine, InvoiceKey
+from services.invoicer.fee_days import fee_days
 from shared.money import plain
 from shared.periods import Period
 
@@ -15,9 +17,6 @@ METADATA_LENGTH = 500
 
 LINES_PER_CALL = 100
 """The most lines that Stripe takes in one call of add_lines."""
-
-LINES_PER_INVOICE = 250
-"""The most lines that Stripe takes on one invoice."""
 
 _LONGEST_CUSTOMER = 300
 
@@ -43,6 +42,9 @@ def payload_sha256(draft: Draft) -> str:
         "period": draft.key.period,
         "currency": draft.key.currency,
         "total_minor": draft.total_minor,
+        "custom_fields": draft.wording.custom_fields,
+        "footer": draft.wording.footer,
+        "detail_sha256": draft.detail_sha256,
         "lines": [
             {
                 "amount_minor": line.amount_minor,
@@ -73,13 +75,18 @@ def line_metadata(line: DraftLine) -> dict[str, str]:
         "usage_period": line.usage_period,
         "contract": line.contract_id,
     }
+    days = fee_days(line.band, line.usage_period)
+    if days is not None:
+        facts["days"] = str(days)
     return {name: value[:METADATA_LENGTH] for name, value in facts.items()}
 
 
 def usage_seconds(line: DraftLine) -> tuple[int, int]:
-    """Give the line's month of use as Unix times, first second and end."""
+    """Give what the line covers as Unix times, first second and end: its month, or a fee's days."""
     period = Period.parse(line.usage_period)
-    return int(period.start.timestamp()), int(period.end.timestamp())
+    days = fee_days(line.band, line.usage_period)
+    start, end = (period.start, period.end) if days is None else days.moments(period)
+    return int(start.timestamp()), int(end.timestamp())
 
 
 def chunks(lines: Sequence[DraftLine]) -> list[list[DraftLine]]:

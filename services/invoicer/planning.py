@@ -4,14 +4,22 @@ I/O: reads of Postgres and of the log's ends. Postgres adds the line items up (i
 exact), so that what is read grows with the lines of the invoices and not with the line items.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.invoicer.building import ContractFacts, Draft, InvoiceKey, Posted, build_draft
+from services.invoicer.building import (
+    NOTHING_MORE,
+    ContractFacts,
+    Draft,
+    InvoiceKey,
+    Posted,
+    build_draft,
+)
+from services.invoicer.carrying import Carried, Minimums
 from services.invoicer.previewing import (
     CustomerFacts,
     LastMonth,
@@ -19,15 +27,45 @@ from services.invoicer.previewing import (
     PreviewedInvoice,
     Unsettled,
 )
+from services.invoicer.token_costs import TokenPrice, Tokens, token_costs
+from services.invoicer.wording import About
 from shared.broker import end_offsets
 from shared.errors import UnavailableError
+from shared.moments import format_moment
 from shared.periods import Period
 from shared.settings import Settings
+from shared.tables.invoicer import Invoice
 
 _CONTRACTS = text(
     "SELECT c.id, p.plan, c.starts_at FROM contracts c"
     " JOIN plan_versions p ON p.id = c.plan_version_id"
     " WHERE c.id IN (SELECT contract_id FROM line_items WHERE posting_period = :period)"
+)
+_CONTRACTS_OF_CUSTOMER = text(
+    "SELECT c.id, p.plan, c.starts_at FROM contracts c"
+    " JOIN plan_versions p ON p.id = c.plan_version_id WHERE c.customer_id = :customer"
+)
+_CARRIED = text(
+    "SELECT i.id, i.customer_id, i.currency, i.period::text, i.total_minor FROM invoices i"
+    " WHERE i.state = 'carried_forward' AND i.period < :period"
+    " AND NOT EXISTS (SELECT FROM invoice_carries c WHERE c.source_id = i.id)"
+    " ORDER BY i.period, i.id"
+)
+_REFERENCES = text(
+    "SELECT id, purchase_order, tax_id FROM customers"
+    " WHERE purchase_order IS NOT NULL OR tax_id IS NOT NULL"
+)
+_TOKENS = text(
+    "SELECT c.customer_id, u.value, u.meter = 'input_tokens' AS is_input,"
+    " sum(u.quantity) AS quantity FROM usage_totals u JOIN contracts c ON c.id = u.contract_id"
+    " JOIN plan_versions p ON p.id = c.plan_version_id"
+    " WHERE u.usage_period = :period AND u.dimension = 'model_price' AND u.quantity <> 0"
+    " AND u.meter IN ('input_tokens', 'output_tokens')"
+    " AND p.definition ->> 'tokens' = 'paid_by_customer' GROUP BY 1, 2, 3"
+)
+_PRICES = text(
+    "SELECT model, effective_from, currency, input_per_million, output_per_million"
+    " FROM model_prices"
 )
 _LAST_MONTH = text(
     "SELECT customer_id, currency, total_minor FROM invoices"
@@ -53,18 +91,26 @@ _DEAD_LETTERS = text(
 _HANDLED = text("SELECT partition, next FROM offsets WHERE topic = :topic")
 
 
-def _posted(ids: str) -> Any:
+def _posted(ids: str, which: str) -> Any:
     return text(
         "SELECT customer_id, currency, contract_id, charge, band, kind, usage_period::text,"
         f" sum(quantity) AS quantity, unit_price, sum(amount) AS amount, {ids} AS ids"
-        " FROM line_items WHERE posting_period = :period"
+        f" FROM line_items WHERE {which}"
         " GROUP BY customer_id, currency, contract_id, charge, band, kind, usage_period, unit_price"
         " ORDER BY customer_id, currency"
     )
 
 
-_SUMS = _posted("ARRAY[]::bigint[]")
-_SUMS_WITH_IDS = _posted("array_agg(id)")
+_SUMS = _posted("ARRAY[]::bigint[]", "posting_period = :period")
+_SUMS_WITH_IDS = _posted("array_agg(id)", "posting_period = :period")
+_SUMS_OF_INVOICE = _posted(
+    "ARRAY[]::bigint[]",
+    "id IN (SELECT line_item_id FROM invoice_line_items WHERE invoice_id = :invoice)",
+)
+_CARRIED_INTO = text(
+    "SELECT i.id, i.period::text, i.total_minor FROM invoice_carries c"
+    " JOIN invoices i ON i.id = c.source_id WHERE c.invoice_id = :invoice ORDER BY c.position"
+)
 
 
 async def read_drafts(
@@ -73,13 +119,16 @@ async def read_drafts(
     """Build the invoice of every customer and currency with line items posted to a month.
 
     They come one by one, in the order of the customers. Without ids none of them says which
-    line items it is made of.
+    line items it is made of. What was carried forward goes onto the customer's next invoice in
+    its currency, and waits until there is one.
     """
     month = {"period": str(period)}
-    contracts = {
-        row.id: ContractFacts(row.plan, row.starts_at)
-        for row in await session.execute(_CONTRACTS, month)
-    }
+    contracts = _contract_facts(await session.execute(_CONTRACTS, month))
+    carried: dict[tuple[str, str], list[Carried]] = {}
+    for row in await session.execute(_CARRIED, month):
+        one = Carried(row.id, row.period, row.total_minor)
+        carried.setdefault((row.customer_id, row.currency), []).append(one)
+    about = await _read_about(session, period)
     query = _SUMS_WITH_IDS if with_ids else _SUMS
     rows = (await session.execute(query, month)).all()
     return (
@@ -87,9 +136,57 @@ async def read_drafts(
             InvoiceKey(customer_id, str(period), currency),
             (_read(row) for row in group),
             contracts,
+            carried.get((customer_id, currency), ()),
+            about.get(customer_id, NOTHING_MORE),
         )
         for (customer_id, currency), group in groupby(rows, key=lambda row: tuple(row[:2]))
     )
+
+
+async def rebuild_draft(session: AsyncSession, invoice: Invoice) -> Draft:
+    """Build a frozen invoice's lines again, from the line items and amounts that are on it.
+
+    They never change, so that its lines and details come out as they were frozen.
+    """
+    of_invoice = {"invoice": invoice.id}
+    customer = {"customer": invoice.customer_id}
+    return build_draft(
+        InvoiceKey(
+            invoice.customer_id,
+            invoice.period,
+            invoice.currency,
+            invoice.kind,
+            invoice.revision,
+        ),
+        [_read(row) for row in await session.execute(_SUMS_OF_INVOICE, of_invoice)],
+        _contract_facts(await session.execute(_CONTRACTS_OF_CUSTOMER, customer)),
+        [Carried(*row) for row in await session.execute(_CARRIED_INTO, of_invoice)],
+    )
+
+
+def _contract_facts(rows: Iterable[Any]) -> dict[str, ContractFacts]:
+    return {row.id: ContractFacts(row.plan, row.starts_at) for row in rows}
+
+
+async def _read_about(session: AsyncSession, period: Period) -> dict[str, About]:
+    """Read what invoices say besides their lines, by customer; who has nothing is not there."""
+    prices = {
+        f"{row.model}@{format_moment(row.effective_from)}": TokenPrice(*row[2:])
+        for row in await session.execute(_PRICES)
+    }
+    used: dict[str, list[Tokens]] = {}
+    for row in await session.execute(_TOKENS, {"period": str(period)}):
+        used.setdefault(row.customer_id, []).append(Tokens(*row[1:]))
+    facts = {row.id: row for row in await session.execute(_REFERENCES)}
+    about = {}
+    for customer in {*used, *facts}:
+        known = facts.get(customer)
+        about[customer] = About(
+            known.purchase_order if known else None,
+            known.tax_id if known else None,
+            token_costs(used.get(customer, ()), prices),
+        )
+    return about
 
 
 def _read(row: Any) -> Posted:
@@ -111,6 +208,7 @@ async def preview(session: AsyncSession, period: Period, settings: Settings) -> 
 
     All is read from one snapshot, as the rater may post meanwhile: call it first in a session.
     """
+    minimums = Minimums.read(settings.invoice_minimums)
     ends = await _log_ends(settings)
     await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     month = {"start": period.start, "end": period.end}
@@ -126,6 +224,7 @@ async def preview(session: AsyncSession, period: Period, settings: Settings) -> 
             last_month.pop((draft.key.customer_id, draft.key.currency), None),
             customers[draft.key.customer_id],
             settings.preview_change_percent,
+            minimums.least(draft.key.currency),
         )
         for draft in await read_drafts(session, period, with_ids=False)
     ]

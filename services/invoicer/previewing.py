@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.invoicer.building import Draft
-from services.invoicer.payload import LINES_PER_INVOICE
 from shared.money import EXACT, from_minor
 from shared.periods import Period
 
@@ -36,13 +35,15 @@ class CustomerFacts:
 class PreviewedInvoice:
     """An invoice as it would be, beside last month's.
 
-    `change_percent` is by how much the total may differ from last month's without a warning.
+    `change_percent` is by how much the total may differ from last month's without a warning,
+    `least` the least total that is sent, in major units.
     """
 
     draft: Draft
     last_month: LastMonth | None
     customer: CustomerFacts
     change_percent: int
+    least: Decimal = Decimal(0)
 
     @property
     def change(self) -> Decimal | None:
@@ -60,7 +61,8 @@ class PreviewedInvoice:
             "first_invoice": last is None,
             "nothing_due": draft.total_minor == 0,
             "negative_total": draft.total_minor < 0,
-            "too_many_lines": len(draft.lines) > LINES_PER_INVOICE,
+            "below_minimum": 0 < from_minor(draft.total_minor, draft.key.currency) < self.least,
+            "too_many_lines": draft.detail_sha256 is not None,
             "jump": last is not None and self._jumps(last.total_minor),
             "usage_stopped": customer.used_last_month and not customer.used,
             "bad_contact": not _PLAUSIBLE_EMAIL.fullmatch(customer.email),

@@ -9,9 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlmodel import col, insert, select
 
 from services.invoicer.building import Draft
+from services.invoicer.carrying import Minimums
 from services.invoicer.closing import Progress, close_period
 from services.invoicer.payload import billing_key, invoice_id, payload_sha256, run_sha256
 from services.invoicer.planning import read_drafts
+from services.invoicer.token_costs import token_cost_document
 from services.invoicer.verifying import first_state
 from shared import audit
 from shared.clock import Clock
@@ -59,6 +61,7 @@ async def start_run(
     What is frozen is what is sent. Freezing happens in one transaction: all or nothing.
     Raises what `close_period` raises.
     """
+    minimums = Minimums.read(settings.invoice_minimums)
     await close_period(settings, engine, period, actor=actor, clock=clock, on_progress=on_progress)
     async with AsyncSession(engine, expire_on_commit=False) as session:
         await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": FREEZE_LOCK})
@@ -80,7 +83,7 @@ async def start_run(
         drafts = await read_drafts(session, period)
         frozen: list[tuple[str, str]] = []
         while some := list(islice(drafts, _FROZEN_AT_ONCE)):
-            await _freeze(session, run, some, now)
+            await _freeze(session, run, some, minimums, now)
             frozen += [(invoice_id(draft.key), payload_sha256(draft)) for draft in some]
         run.payload_sha256 = run_sha256(frozen)
         after = {
@@ -94,10 +97,15 @@ async def start_run(
 
 
 async def _freeze(
-    session: AsyncSession, run: InvoiceRun, drafts: Sequence[Draft], now: datetime
+    session: AsyncSession,
+    run: InvoiceRun,
+    drafts: Sequence[Draft],
+    minimums: Minimums,
+    now: datetime,
 ) -> None:
-    """Write invoices, their lines, and which line item is on which line."""
-    await session.execute(insert(Invoice), [_invoice_row(run, draft, now) for draft in drafts])
+    """Write invoices, their lines, and which line item and carried amount is on which line."""
+    rows = [_invoice_row(run, draft, minimums, now) for draft in drafts]
+    await session.execute(insert(Invoice), rows)
     connection = await asyncpg_connection(session)
     await connection.copy_records_to_table(
         "invoice_lines", columns=_LINE_COLUMNS, records=_line_rows(drafts)
@@ -111,10 +119,21 @@ async def _freeze(
             for item_id, position in draft.placed.items()
         ),
     )
+    await connection.copy_records_to_table(
+        "invoice_carries",
+        columns=("source_id", "invoice_id", "position"),
+        records=[
+            (source_id, invoice_id(draft.key), position)
+            for draft in drafts
+            for source_id, position in draft.carried.items()
+        ],
+    )
 
 
-def _invoice_row(run: InvoiceRun, draft: Draft, now: datetime) -> dict[str, object]:
-    state, reason = first_state(draft)
+def _invoice_row(
+    run: InvoiceRun, draft: Draft, minimums: Minimums, now: datetime
+) -> dict[str, object]:
+    state, note = first_state(draft, minimums)
     return {
         "id": invoice_id(draft.key),
         "run_id": run.id,
@@ -127,8 +146,14 @@ def _invoice_row(run: InvoiceRun, draft: Draft, now: datetime) -> dict[str, obje
         "state": state,
         "total_minor": draft.total_minor,
         "payload_sha256": payload_sha256(draft),
+        "custom_fields": [
+            {"name": name, "value": value} for name, value in draft.wording.custom_fields
+        ],
+        "footer": draft.wording.footer,
+        "token_costs": [token_cost_document(cost) for cost in draft.about.tokens],
+        "detail_sha256": draft.detail_sha256,
+        "note": note,
         "attempts": 0,
-        "last_error": reason,
         "created_at": now,
         "changed_at": now,
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import aliased
@@ -37,6 +37,14 @@ _LOOK_AGAIN_SECONDS = 0.2
 _AFTER_FAULT_SECONDS = 1.0
 _MOST_FAULTS = 30
 """So many times in a row Postgres may fail a worker before sending ends; it may be restarting."""
+
+_I = aliased(Invoice, name="i")
+_TO_SEND = (
+    select(_I)
+    .where(col(_I.run_id) == bindparam("run"), col(_I.customer_id) == bindparam("customer"))
+    .where(text(SENDABLE))
+    .order_by(col(_I.id))
+)
 
 log = structlog.get_logger("tallybook.invoicer")
 
@@ -105,10 +113,10 @@ class _Sending:
     async def work(self) -> None:
         """Take one customer after the other until there is nothing left to wait for."""
         faults = 0
-        while self.breaker.reason is None:
+        is_left = True
+        while is_left and self.breaker.reason is None:
             try:
-                if not await self._work_once():
-                    return
+                is_left = await self._take_and_serve()
                 faults = 0
             except (SQLAlchemyError, *TRANSIENT) as error:
                 log.warning("Postgres did not answer", run=self.run_id, why=repr(error))
@@ -117,14 +125,15 @@ class _Sending:
                     raise
                 await asyncio.sleep(_AFTER_FAULT_SECONDS)
 
-    async def _work_once(self) -> bool:
-        """Serve a customer, or wait a moment for one; tell whether there may be another."""
+    async def _take_and_serve(self) -> bool:
+        """Serve customers while there are free ones; tell whether there may be more later."""
         async with self.sender.engine.connect() as connection:
             lease = await self.leases.take(connection)
-            if lease is not None:
+            while lease is not None:
                 await self._serve(connection, lease)
-                await self.leases.give_back(connection, lease)
-                return True
+                if self.breaker.reason is not None:
+                    return False
+                lease = await self.leases.take(connection, done=lease)
             if not await self.leases.may_come_free(connection):
                 return False
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
@@ -145,15 +154,8 @@ class _Sending:
 
     async def _send_all(self, connection: AsyncConnection, lease: Lease) -> None:
         async with AsyncSession(bind=connection, expire_on_commit=False) as session:
-            i = aliased(Invoice, name="i")
-            query = (
-                select(i)
-                .where(i.run_id == self.run_id, i.customer_id == lease.customer_id)
-                .where(text(SENDABLE))
-                .order_by(col(i.id))
-            )
-            invoices = (await session.execute(query)).scalars().all()
-            await session.commit()
+            terms = {"run": self.run_id, "customer": lease.customer_id}
+            invoices = (await session.execute(_TO_SEND, terms)).scalars().all()
             sender = self.sender
             calls = Calls(session, sender.patience, sender.clock, lease.guard, self.breaker)
             for invoice in invoices:

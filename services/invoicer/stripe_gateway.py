@@ -23,6 +23,7 @@ from services.invoicer.stripe_objects import (
     StripeInvoice,
     StripeLine,
 )
+from services.invoicer.wording import NO_WORDING, Wording
 from shared.settings import Settings
 
 API_VERSION = "2026-08-26.dahlia"
@@ -110,6 +111,7 @@ class StripeGateway:
         days_until_due: int,
         metadata: Mapping[str, str],
         key: str,
+        wording: Wording = NO_WORDING,
     ) -> StripeInvoice:
         """Make an empty draft that inherits nothing which could change an amount."""
         params: stripe.params.InvoiceCreateParams = {
@@ -123,6 +125,12 @@ class StripeGateway:
             "automatic_tax": {"enabled": False},
             "metadata": dict(metadata),
         }
+        if wording.footer is not None:
+            params["footer"] = wording.footer
+        if wording.custom_fields:
+            params["custom_fields"] = [
+                {"name": name, "value": value} for name, value in wording.custom_fields
+            ]
         answer = self._v1.invoices.create_async(params, {"idempotency_key": key})
         return _read(await _answer(answer), StripeInvoice)
 

@@ -44,6 +44,14 @@ class StripeLines:
 
 
 @dataclass(frozen=True, slots=True)
+class StripeField:
+    """A custom field of an invoice."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class StripeInvoice:
     """An invoice at Stripe; amounts are in minor units, `created` and `due_date` in Unix time.
 
@@ -63,6 +71,8 @@ class StripeInvoice:
     metadata: dict[str, str] | None = None
     total_discount_amounts: list[StripeAmount] | None = None
     total_taxes: list[StripeAmount] | None = None
+    custom_fields: list[StripeField] | None = None
+    footer: str | None = None
 
     @property
     def billing_key(self) -> str | None:
@@ -78,6 +88,11 @@ class StripeInvoice:
     def facts(self) -> dict[str, str]:
         """The metadata, empty where there is none."""
         return self.metadata or {}
+
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """The custom fields, as name and value."""
+        return tuple((one.name, one.value) for one in self.custom_fields or ())
 
 
 @dataclass(frozen=True, slots=True)

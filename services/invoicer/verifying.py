@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from services.invoicer.building import Draft, DraftLine
-from services.invoicer.payload import LINES_PER_INVOICE, line_metadata
+from services.invoicer.building import LINES_PER_INVOICE, Draft, DraftLine
+from services.invoicer.carrying import Minimums, unsent_state
+from services.invoicer.payload import line_metadata
 from services.invoicer.stripe_objects import StripeInvoice, StripeLine
+from services.invoicer.wording import NO_WORDING, Wording
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +20,14 @@ class FrozenInvoice:
     total_minor: int
     payload_sha256: str
     lines: Sequence[DraftLine]
+    wording: Wording = NO_WORDING
 
 
-def first_state(draft: Draft) -> tuple[str, str | None]:
+def first_state(draft: Draft, minimums: Minimums) -> tuple[str, str | None]:
     """Give the state in which an invoice is frozen, and why it is not to be sent if so."""
-    if draft.total_minor < 0:
-        return "needs_review", "the total is negative: Stripe takes no such invoice"
-    if draft.total_minor == 0:
-        return "skipped_zero", None
+    unsent = unsent_state(draft.total_minor, draft.key.currency, minimums)
+    if unsent is not None:
+        return unsent
     if len(draft.lines) > LINES_PER_INVOICE:
         reason = f"it has {len(draft.lines)} lines: Stripe takes {LINES_PER_INVOICE}"
         return "needs_review", reason
@@ -41,7 +43,7 @@ def complaints(
 
 def _head_complaints(ours: FrozenInvoice, theirs: StripeInvoice) -> Iterator[str]:
     facts = theirs.facts
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "customer": (theirs.customer, ours.stripe_customer),
         "currency": (theirs.currency.upper(), ours.currency),
         "billing key": (theirs.billing_key, ours.billing_key),
@@ -49,6 +51,10 @@ def _head_complaints(ours: FrozenInvoice, theirs: StripeInvoice) -> Iterator[str
         "subtotal": (theirs.subtotal, ours.total_minor),
         "total": (theirs.total, ours.total_minor),
     }
+    if ours.wording.footer is not None:
+        pairs["footer"] = (theirs.footer, ours.wording.footer)
+    if ours.wording.custom_fields:
+        pairs["custom fields"] = (theirs.fields, ours.wording.custom_fields)
     for name, (held, sent) in pairs.items():
         if held != sent:
             yield f"the {name} at Stripe is {held}, ours is {sent}"

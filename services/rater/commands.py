@@ -27,6 +27,8 @@ contracts = typer.Typer(help="Which customer is on which plan, from when to when
 CatalogueFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a YAML file")]
 CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="the customer's id")]
 Plan = Annotated[str, typer.Argument(metavar="PLAN", help="plan, or plan@version")]
+PurchaseOrder = Annotated[str | None, typer.Option(help="stands on later invoices; empty: none")]
+TaxId = Annotated[str | None, typer.Option(help="stands on later invoices; empty: none")]
 Discount = Annotated[str | None, typer.Option(help="a discount schedule of the catalogue")]
 Override = Annotated[
     Path | None,
@@ -99,6 +101,8 @@ def customers_add(
     name: Annotated[str, typer.Option(help="as it stands on the invoice")],
     email: Annotated[str, typer.Option(help="where invoices go")],
     currency: Annotated[str, typer.Option(help="ISO 4217")] = "USD",
+    purchase_order: PurchaseOrder = None,
+    tax_id: TaxId = None,
     json: JsonOption = False,
 ) -> None:
     """Add a customer; adding the very same one again changes nothing."""
@@ -109,6 +113,8 @@ def customers_add(
             name=name,
             email=email,
             currency=currency,
+            purchase_order=purchase_order,
+            tax_id=tax_id,
             actor=login_name(),
             now=datetime.now(UTC),
         )
@@ -122,12 +128,20 @@ def customers_update(
     customer_id: Annotated[str, typer.Argument(metavar="ID", help="the customer's id")],
     name: Annotated[str | None, typer.Option(help="as it stands on the invoice")] = None,
     email: Annotated[str | None, typer.Option(help="where invoices go")] = None,
+    purchase_order: PurchaseOrder = None,
+    tax_id: TaxId = None,
     json: JsonOption = False,
 ) -> None:
-    """Change a customer's name or e-mail address."""
+    """Change a customer's details; what is not named stays as it is."""
     updated = _with_session(
         lambda session: book.update_customer(
-            session, customer_id=customer_id, name=name, email=email, actor=login_name()
+            session,
+            customer_id=customer_id,
+            name=name,
+            email=email,
+            purchase_order=purchase_order,
+            tax_id=tax_id,
+            actor=login_name(),
         )
     )
     document = documents.customer_document(updated)

@@ -3,7 +3,6 @@
 Every change is made under the posting lock, so no posting can use the old terms after it.
 """
 
-import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from services.rater.catalogue.overrides import read_overrides
+from services.rater.customer_details import check_details, read_reference
 from services.rater.moving import move_usage
 from services.rater.pricing import Charge, discounts
 from services.rater.rules import change_rules
@@ -38,7 +38,6 @@ class Terms:
 
 
 NO_TERMS = Terms()
-_EMAIL = re.compile(r"[^\s@\x00-\x1f]+@[^\s@\x00-\x1f]+\.[^\s@\x00-\x1f]+")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -51,19 +50,27 @@ async def add_customer(
     currency: str,
     actor: str,
     now: datetime,
+    purchase_order: str | None = None,
+    tax_id: str | None = None,
 ) -> Customer:
     """Add a customer; adding the very same one again changes nothing."""
     minor_unit_places(currency)
-    _check_details(customer_id, name, email)
+    check_details(customer_id, name, email)
+    details: dict[str, Any] = {
+        "name": name,
+        "email": email,
+        "currency": currency,
+        "purchase_order": read_reference("purchase order", purchase_order),
+        "tax_id": read_reference("tax id", tax_id),
+    }
     known = await session.get(Customer, customer_id)
     if known is not None:
-        if (known.name, known.email, known.currency) == (name, email, currency):
+        if {field: getattr(known, field) for field in details} == details:
             return known
         raise ConflictingStateError(f"customer {customer_id} exists already with other details")
-    customer = Customer(id=customer_id, name=name, email=email, currency=currency, created_at=now)
+    customer = Customer(id=customer_id, created_at=now, **details)
     session.add(customer)
-    after = {"name": name, "email": email, "currency": currency}
-    await audit.record(session, actor=actor, act="customer.add", subject=customer_id, after=after)
+    await audit.record(session, actor=actor, act="customer.add", subject=customer_id, after=details)
     await session.commit()
     return customer
 
@@ -74,15 +81,25 @@ async def update_customer(
     customer_id: str,
     name: str | None = None,
     email: str | None = None,
+    purchase_order: str | None = None,
+    tax_id: str | None = None,
     actor: str,
 ) -> Customer:
-    """Change a customer's name or e-mail address; what is None stays as it is."""
+    """Change a customer's details; what is None stays as it is.
+
+    An empty purchase order or tax id takes away the one that there is.
+    """
     customer = await get_customer(session, customer_id)
-    before = {"name": customer.name, "email": customer.email}
+    fields = ("name", "email", "purchase_order", "tax_id")
+    before = {field: getattr(customer, field) for field in fields}
     customer.name = customer.name if name is None else name
     customer.email = customer.email if email is None else email
-    _check_details(customer_id, customer.name, customer.email)
-    after = {"name": customer.name, "email": customer.email}
+    check_details(customer_id, customer.name, customer.email)
+    if purchase_order is not None:
+        customer.purchase_order = read_reference("purchase order", purchase_order)
+    if tax_id is not None:
+        customer.tax_id = read_reference("tax id", tax_id)
+    after = {field: getattr(customer, field) for field in fields}
     if after != before:
         await audit.record(
             session,
@@ -94,14 +111,6 @@ async def update_customer(
         )
     await session.commit()
     return customer
-
-
-def _check_details(customer_id: str, name: str, email: str) -> None:
-    for what, text in (("id", customer_id), ("name", name)):
-        if not text.strip() or len(text) > 256 or not text.isprintable():
-            raise InvalidInputError(f"a customer's {what} has 1 to 256 printable characters")
-    if len(email) > 254 or not _EMAIL.fullmatch(email):
-        raise InvalidInputError(f"{email!r} is no e-mail address")
 
 
 async def list_customers(session: AsyncSession) -> Sequence[Customer]:

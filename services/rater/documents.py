@@ -17,6 +17,8 @@ def customer_document(customer: Customer) -> Document:
         "name": customer.name,
         "email": customer.email,
         "currency": customer.currency,
+        "purchase_order": customer.purchase_order,
+        "tax_id": customer.tax_id,
         "created_at": format_moment(customer.created_at),
     }
 

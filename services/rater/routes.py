@@ -52,6 +52,8 @@ class NewCustomer(_Input):
     name: str
     email: str
     currency: str = "USD"
+    purchase_order: str | None = Field(None, description="stands on the customer's invoices")
+    tax_id: str | None = Field(None, description="stands on the customer's invoices")
 
 
 class CustomerDetails(_Input):
@@ -59,6 +61,8 @@ class CustomerDetails(_Input):
 
     name: str | None = None
     email: str | None = None
+    purchase_order: str | None = Field(None, description="empty: none")
+    tax_id: str | None = Field(None, description="empty: none")
 
 
 class NewContract(_Input):
@@ -133,6 +137,8 @@ async def add_customer(key: Finance, session: Session, new: NewCustomer) -> dict
         name=new.name,
         email=new.email,
         currency=new.currency,
+        purchase_order=new.purchase_order,
+        tax_id=new.tax_id,
         actor=_actor(key),
         now=datetime.now(UTC),
     )
@@ -152,12 +158,14 @@ async def show_customer(_key: Finance, session: Session, customer_id: str) -> di
 async def update_customer(
     key: Finance, session: Session, customer_id: str, details: CustomerDetails
 ) -> dict[str, Any]:
-    """Change a customer's name or e-mail address; later invoices go there."""
+    """Change a customer's details; what is not named stays as it is."""
     customer = await contracts.update_customer(
         session,
         customer_id=customer_id,
         name=details.name,
         email=details.email,
+        purchase_order=details.purchase_order,
+        tax_id=details.tax_id,
         actor=_actor(key),
     )
     return documents.customer_document(customer)

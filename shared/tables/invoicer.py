@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from shared.tables.columns import Big, Moment, OptionalJson, OptionalMoment
@@ -37,7 +38,11 @@ class InvoiceRun(SQLModel, table=True):
 
 
 class Invoice(SQLModel, table=True):
-    """One customer's invoice for a period; `billing_key` names it here and at Stripe."""
+    """One customer's invoice for a period; `billing_key` names it here and at Stripe.
+
+    `token_costs` are what the customer pays to Anthropic directly, by model. `note` says why an
+    invoice is not sent.
+    """
 
     __tablename__ = "invoices"
 
@@ -52,6 +57,11 @@ class Invoice(SQLModel, table=True):
     state: str
     total_minor: Big
     payload_sha256: str
+    custom_fields: list[dict[str, str]] = Field(default_factory=list, sa_type=JSONB)
+    footer: str | None = None
+    token_costs: list[dict[str, str | None]] = Field(default_factory=list, sa_type=JSONB)
+    detail_sha256: str | None = None
+    note: str | None = None
     stripe_invoice_id: str | None = Field(default=None, unique=True)
     due_at: OptionalMoment = None
     attempts: int = 0
@@ -107,6 +117,16 @@ class CreditNote(SQLModel, table=True):
     created_by: str
     created_at: Moment
     changed_at: Moment
+
+
+class InvoiceCarry(SQLModel, table=True):
+    """The line that takes up the total of an earlier invoice that was carried forward."""
+
+    __tablename__ = "invoice_carries"
+
+    source_id: str = Field(primary_key=True, foreign_key="invoices.id")
+    invoice_id: str = Field(foreign_key="invoices.id", ondelete="CASCADE")
+    position: int
 
 
 class StripeCustomer(SQLModel, table=True):

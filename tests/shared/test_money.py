@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidInputError
 from shared.money import (
+    CHARGED_IN,
     EXACT,
     MINOR_UNITS,
     PRORATED_PLACES,
@@ -39,9 +40,13 @@ def half_up(value: Fraction) -> int:
 @example(Decimal("0.004999999999"), "USD")
 @example(Decimal("0.5"), "JPY")
 @example(Decimal("-2.5"), "KRW")
-@example(Decimal("0.0005"), "KWD")
-def test_an_amount_is_rounded_half_up_to_the_minor_unit(amount: Decimal, currency: str) -> None:
-    expected = half_up(Fraction(amount) * 10 ** MINOR_UNITS[currency])
+@example(Decimal("0.005"), "KWD")
+@example(Decimal("0.0049"), "KWD")
+def test_an_amount_is_rounded_half_up_to_what_is_charged(amount: Decimal, currency: str) -> None:
+    """Currencies of three places are charged to the second, as Stripe asks."""
+    places = MINOR_UNITS[currency]
+    unit = 10 if places == 3 else 1
+    expected = half_up(Fraction(amount) * 10**places / unit) * unit
     assert round_to_minor(amount, currency) == expected
 
 
@@ -59,8 +64,9 @@ def test_a_credit_undoes_its_charge_exactly(amount: Decimal, currency: str) -> N
         ("-0.125", "USD", -13),
         ("1.5", "JPY", 2),
         ("2.5", "JPY", 3),
-        ("1.0005", "BHD", 1001),
-        ("-1.0005", "BHD", -1001),
+        ("1.005", "BHD", 1010),
+        ("-1.005", "BHD", -1010),
+        ("5.1249", "KWD", 5120),
         ("0", "USD", 0),
         ("1E+3", "USD", 100_000),
         ("12345678901234567890123456789012345.005", "USD", 1234567890123456789012345678901234501),
@@ -71,7 +77,8 @@ def test_ties_go_away_from_zero(amount: str, currency: str, minor: int) -> None:
 
 
 @given(st.integers(-(10**40), 10**40), CURRENCIES)
-def test_minor_units_there_and_back(minor: int, currency: str) -> None:
+def test_minor_units_there_and_back(units: int, currency: str) -> None:
+    minor = units * CHARGED_IN[currency]
     assert round_to_minor(from_minor(minor, currency), currency) == minor
     assert Fraction(from_minor(minor, currency)) == Fraction(minor, 10 ** MINOR_UNITS[currency])
 

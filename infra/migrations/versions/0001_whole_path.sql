@@ -89,6 +89,8 @@ CREATE TABLE customers (
     name text NOT NULL,
     email text NOT NULL,
     currency text NOT NULL,
+    purchase_order text,
+    tax_id text,
     created_at timestamptz NOT NULL
 );
 
@@ -366,6 +368,11 @@ CREATE TABLE invoices (
         'skipped_zero', 'carried_forward', 'needs_review', 'failed_retryable')),
     total_minor bigint NOT NULL,
     payload_sha256 text NOT NULL,
+    custom_fields jsonb NOT NULL DEFAULT '[]',
+    footer text,
+    token_costs jsonb NOT NULL DEFAULT '[]',
+    detail_sha256 text,
+    note text,
     stripe_invoice_id text UNIQUE,
     due_at timestamptz,
     attempts integer NOT NULL DEFAULT 0,
@@ -434,6 +441,17 @@ CREATE TABLE credit_notes (
     CHECK (state <> 'issued' OR stripe_credit_note_id IS NOT NULL)
 );
 COMMENT ON TABLE credit_notes IS 'what is given back of an invoice''s lines, never more than a line';
+
+CREATE TABLE invoice_carries (
+    source_id text PRIMARY KEY REFERENCES invoices,
+    invoice_id text NOT NULL REFERENCES invoices ON DELETE CASCADE,
+    position integer NOT NULL,
+    FOREIGN KEY (invoice_id, position) REFERENCES invoice_lines (invoice_id, position)
+        ON DELETE CASCADE
+);
+COMMENT ON TABLE invoice_carries IS
+    'the line that takes up the total of an invoice that was carried forward: one at most';
+CREATE INDEX invoice_carries_invoice ON invoice_carries (invoice_id, position);
 
 CREATE TABLE stripe_customers (
     customer_id text PRIMARY KEY REFERENCES customers,
@@ -591,8 +609,8 @@ GRANT USAGE ON SEQUENCE batch_ids TO tallybook_rater;
 GRANT INSERT, UPDATE, DELETE ON periods TO tallybook_invoicer;
 GRANT INSERT, UPDATE ON invoice_runs, invoices, stripe_customers, stripe_intents, stripe_events,
     credit_notes, sending_leases TO tallybook_invoicer;
-GRANT INSERT ON invoice_lines, invoice_line_items TO tallybook_invoicer;
--- The line items of a void invoice go over to the one that is issued in its place.
-GRANT UPDATE (invoice_id) ON invoice_line_items TO tallybook_invoicer;
+GRANT INSERT ON invoice_lines, invoice_line_items, invoice_carries TO tallybook_invoicer;
+-- What is on a void invoice goes over to the one that is issued in its place.
+GRANT UPDATE (invoice_id) ON invoice_line_items, invoice_carries TO tallybook_invoicer;
 REVOKE EXECUTE ON FUNCTION withdraw_run FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION withdraw_run TO tallybook_invoicer;

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from services.invoicer.exporting.accounts import Accounts, Booked
 from shared.errors import TallybookError
-from shared.money import EXACT, allocate, minor_unit_places
+from shared.money import CHARGED_IN, EXACT, allocate, minor_unit_places
 
 
 class Booking(NamedTuple):
@@ -182,18 +182,22 @@ def _entry(
 def apportion(minor: int, exact: Sequence[Decimal], currency: str) -> list[int]:
     """Share a rounded amount out to the exact ones, in major units, that it was rounded from.
 
-    Each gets itself, cut to whole minor units; those who lost most by that get what is left, the
-    first of equals first. A negative whole mirrors its positive twin. Raises `ValueError` where
-    it is not their sum to within one minor unit each.
+    Each gets itself, cut to what the currency is charged in; those who lost most by that get what
+    is left, the first of equals first. A negative whole mirrors its positive twin. Raises
+    `ValueError` where it is not their sum to within one such unit each.
     """
     sign = -1 if minor < 0 else 1
-    places = minor_unit_places(currency)
-    due = [EXACT.scaleb(EXACT.multiply(one, Decimal(sign)), places) for one in exact]
+    places, step = minor_unit_places(currency), CHARGED_IN[currency]
+    due = [
+        EXACT.divide(EXACT.scaleb(EXACT.multiply(one, Decimal(sign)), places), Decimal(step))
+        for one in exact
+    ]
     shares = [int(one.to_integral_value(ROUND_FLOOR)) for one in due]
-    left = abs(minor) - sum(shares)
-    if not 0 <= left <= len(shares):
+    whole, odd = divmod(abs(minor), step)
+    left = whole - sum(shares)
+    if odd or not 0 <= left <= len(shares):
         raise ValueError(f"{minor} is not the sum of what it is made of")
     by_loss = sorted(range(len(due)), key=lambda index: shares[index] - due[index])
     for index in by_loss[:left]:
         shares[index] += 1
-    return [sign * share for share in shares]
+    return [sign * share * step for share in shares]

@@ -14,7 +14,7 @@ from services.invoicer.delivering import draft_line, frozen_sha256
 from services.invoicer.payload import billing_key, invoice_id
 from services.invoicer.runs import get_invoice
 from shared import audit
-from shared.tables.invoicer import Invoice, InvoiceLine, InvoiceLineItem, InvoiceRun
+from shared.tables.invoicer import Invoice, InvoiceCarry, InvoiceLine, InvoiceLineItem, InvoiceRun
 
 
 async def reissue_invoice(
@@ -85,6 +85,11 @@ async def _copy(session: AsyncSession, void: Invoice, now: datetime) -> Invoice:
     await session.execute(
         update(InvoiceLineItem)
         .where(col(InvoiceLineItem.invoice_id) == void.id)
+        .values(invoice_id=again.id)
+    )
+    await session.execute(
+        update(InvoiceCarry)
+        .where(col(InvoiceCarry.invoice_id) == void.id)
         .values(invoice_id=again.id)
     )
     return again

@@ -5,6 +5,7 @@ the rater wrote. The events themselves are read in `metered`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -99,6 +100,13 @@ _LINKED = text(
     " AND i.posting_period = v.period AND i.currency = v.currency"
     " AND i.customer_id = v.customer_id GROUP BY 1, 2"
 )
+_CARRIED = text(
+    "SELECT c.invoice_id, c.position, sum(s.total_minor)::bigint AS total_minor"
+    " FROM invoices v JOIN invoice_carries c ON c.invoice_id = v.id"
+    " JOIN invoices s ON s.id = c.source_id WHERE v.period = :period"
+    " AND s.state = 'carried_forward' AND s.currency = v.currency"
+    " AND s.customer_id = v.customer_id AND s.period < v.period GROUP BY 1, 2"
+)
 _LINES = text(
     "SELECT l.invoice_id, l.position, l.description, l.amount_minor, l.exact_amount"
     " FROM invoices v JOIN invoice_lines l ON l.invoice_id = v.id"
@@ -179,11 +187,14 @@ async def read_invoices(connection: AsyncConnection, period: Period) -> list[Our
     """Read the month's invoices with their lines and what is linked to each."""
     month = {"period": str(period)}
     linked = {tuple(row[:2]): row for row in await connection.execute(_LINKED, month)}
+    carried = {tuple(row[:2]): row[2] for row in await connection.execute(_CARRIED, month)}
     lines: dict[str, list[OurLine]] = {}
     for row in await connection.execute(_LINES, month):
-        link = linked.get((row.invoice_id, row.position))
+        place = (row.invoice_id, row.position)
+        link = linked.get(place)
         held = (0, ZERO) if link is None else (link.items, link.amount)
-        lines.setdefault(row.invoice_id, []).append(OurLine(*row[1:], *held))
+        line = OurLine(*row[1:], *held)
+        lines.setdefault(row.invoice_id, []).append(replace(line, carried_minor=carried.get(place)))
     invoices = []
     for row in await connection.execute(_INVOICES, month):
         link = linked.get((row.id, None))

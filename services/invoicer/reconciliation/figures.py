@@ -98,7 +98,10 @@ class PostedFigures:
 
 @dataclass(frozen=True, slots=True)
 class OurLine:
-    """A line of an invoice of ours, and what the line items linked to it add up to."""
+    """A line of an invoice of ours, and what the line items linked to it add up to.
+
+    `carried_minor` is the total of the earlier invoices that it takes up, None without any.
+    """
 
     position: int
     description: str
@@ -106,6 +109,7 @@ class OurLine:
     exact_amount: Decimal
     linked_items: int
     linked_amount: Decimal
+    carried_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

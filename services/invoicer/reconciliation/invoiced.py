@@ -66,17 +66,35 @@ def lines_stage(posted: PostedFigures, ours: Sequence[OurInvoice], *, has_run: b
                 for invoice in ours
                 if invoice.hidden_amount
             ),
-            *_line_gaps(lines),
+            _taken_up(posted.currency, lines),
+            *_line_gaps(posted.currency, lines),
         ],
         posted.currency,
     )
 
 
-def _line_gaps(lines: Sequence[tuple[OurInvoice, OurLine]]) -> Iterator[Difference]:
+def _taken_up(currency: str, lines: Sequence[tuple[OurInvoice, OurLine]]) -> Difference:
+    """Name what earlier invoices left, which no line item of the month accounts for."""
+    found = [one for one in lines if one[1].carried_minor is not None]
+    return Difference(
+        "taken_up",
+        "info",
+        ZERO,
+        EXACT.minus(add(_carried(currency, line) for _, line in found)),
+        tuple(_line_name(*one) for one in found),
+    )
+
+
+def _carried(currency: str, line: OurLine) -> Decimal:
+    return major(line.carried_minor or 0, currency)
+
+
+def _line_gaps(currency: str, lines: Sequence[tuple[OurInvoice, OurLine]]) -> Iterator[Difference]:
     for invoice, line in lines:
         ids = (_line_name(invoice, line),)
-        gap = EXACT.subtract(line.linked_amount, line.exact_amount)
-        if not line.linked_items:
+        held = EXACT.add(line.linked_amount, _carried(currency, line))
+        gap = EXACT.subtract(held, line.exact_amount)
+        if not line.linked_items and line.carried_minor is None:
             yield Difference("orphan_invoice_line", "critical", ZERO, gap, ids)
         elif gap:
             yield Difference("amount_mismatch", "critical", ZERO, gap, ids)

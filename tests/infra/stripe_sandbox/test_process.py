@@ -17,15 +17,15 @@ _HEADERS = {
 }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def _sandbox(data: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
-    port = _free_port()
+def running_sandbox(data: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+    port = free_port()
     command = [sys.executable, "-m", "infra.stripe_sandbox", "--port", str(port)]
     process = subprocess.Popen([*command, "--data", str(data)])
     try:
@@ -50,7 +50,7 @@ def _wait(http: httpx.Client) -> None:
 
 def test_what_was_answered_outlives_kill_9(tmp_path: Path) -> None:
     data = tmp_path / "stripe.sqlite3"
-    with _sandbox(data) as (process, http):
+    with running_sandbox(data) as (process, http):
         customer = http.post("/v1/customers", content="name=Ada").json()["id"]
         made = http.post("/v1/invoices", content=f"customer={customer}&currency=usd").json()["id"]
         lines = "&".join(f"lines[{index}][amount]={index}" for index in range(30))
@@ -59,7 +59,7 @@ def test_what_was_answered_outlives_kill_9(tmp_path: Path) -> None:
         assert added.json()["total"] == 435
         process.send_signal(signal.SIGKILL)
         process.wait()
-    with _sandbox(data) as (process, http):
+    with running_sandbox(data) as (process, http):
         again = http.post(f"/v1/invoices/{made}/add_lines", content=lines, headers=key)
         assert again.headers["idempotent-replayed"] == "true"
         assert again.content == added.content
@@ -69,6 +69,6 @@ def test_what_was_answered_outlives_kill_9(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) in (0, -signal.SIGTERM)
         assert not data.with_name(data.name + "-wal").exists()
-    with _sandbox(data) as (_, http):
+    with running_sandbox(data) as (_, http):
         assert http.get(f"/v1/invoices/{made}").json() == final
         assert final["status"] == "open"

@@ -6,10 +6,19 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from services.invoicer.building import ContractFacts, Draft, InvoiceKey, Posted, build_draft
+from services.invoicer.building import (
+    NOTHING_MORE,
+    ContractFacts,
+    Draft,
+    InvoiceKey,
+    Posted,
+    build_draft,
+)
 from services.invoicer.payload import billing_key, line_metadata, payload_sha256
-from services.invoicer.stripe_objects import StripeInvoice, StripeLine, StripeLines
+from services.invoicer.stripe_objects import StripeField, StripeInvoice, StripeLine, StripeLines
+from services.invoicer.token_costs import TokenCost
 from services.invoicer.verifying import FrozenInvoice
+from services.invoicer.wording import About
 
 CREATED = 1_790_000_000
 CONTRACTS: Mapping[str, ContractFacts] = {
@@ -54,9 +63,22 @@ def fee_back(amount: str = "19", **more: Any) -> Posted:
     return replace(given, quantity=-given.quantity, amount=-given.amount)
 
 
+def token_cost(model: str = "claude-sonnet-4", **more: Any) -> TokenCost:
+    """Make a million tokens in and half a million out, at the prices of Sonnet 4."""
+    given = {
+        "input_tokens": Decimal(1_000_000),
+        "output_tokens": Decimal(500_000),
+        "currency": "USD",
+        "amount": Decimal("10.5"),
+    }
+    return TokenCost(model, **{**given, **more})
+
+
 def draft(*items: Posted, **of_key: Any) -> Draft:
-    """Build an invoice; by default of 100 executions and a fee."""
-    return build_draft(key(**of_key), items or [posted(), fee(ids=[2])], CONTRACTS)
+    """Build an invoice; by default of 100 executions and a fee. `about` says more of it."""
+    about: About = of_key.pop("about", NOTHING_MORE)
+    made_of = items or [posted(), fee(ids=[2])]
+    return build_draft(key(**of_key), made_of, CONTRACTS, about=about)
 
 
 def frozen(of: Draft, customer: str = "cus_1") -> FrozenInvoice:
@@ -68,6 +90,7 @@ def frozen(of: Draft, customer: str = "cus_1") -> FrozenInvoice:
         of.total_minor,
         payload_sha256(of),
         of.lines,
+        of.wording,
     )
 
 
@@ -83,6 +106,8 @@ def at_stripe(of: Draft, **changed: Any) -> StripeInvoice:
         "created": CREATED,
         "lines": StripeLines(lines_at_stripe(of)),
         "metadata": {"billing_key": billing_key(of.key), "payload_sha256": payload_sha256(of)},
+        "footer": of.wording.footer,
+        "custom_fields": [StripeField(*one) for one in of.wording.custom_fields],
     }
     return StripeInvoice(**{**given, **changed})
 

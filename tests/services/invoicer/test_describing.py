@@ -51,7 +51,10 @@ AMOUNT_ONLY = {"quantity": Decimal(0), "unit_price": Decimal(0), "exact_amount":
         ),
         (
             {"band": "days 16 to 31 of 31"},
-            "byok_pro · executions · days 16 to 31 of 31 · 50,000 × $0.001 (exact 50)",
+            (
+                "byok_pro · executions · days 16 to 31 of 31 (16 of 31 days)"
+                " · 50,000 × $0.001 (exact 50)"
+            ),
         ),
         (
             {"kind": "adjustment", "usage_period": "2026-09"},

@@ -13,9 +13,10 @@ from services.invoicer.building import Draft
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.stripe_objects import Retry, StripeFault, StripeInvoice
 from services.invoicer.verifying import complaints
+from services.invoicer.wording import About, Wording
 from tests.infra.stripe_sandbox.checked import Api, CheckedStripeHTTP, CheckedTransport, ok
 from tests.services.invoicer.conftest import sandbox_settings
-from tests.services.invoicer.factories import CREATED, draft, frozen, posted
+from tests.services.invoicer.factories import CREATED, draft, frozen, posted, token_cost
 
 METADATA = {"billing_key": "acme:2026-10:USD:monthly:1", "payload_sha256": "0" * 64}
 MANY = draft(*(posted(band=f"{n} to {n + 1}", ids=[n]) for n in range(150)))
@@ -188,6 +189,21 @@ async def test_an_answer_without_what_we_need_is_never_taken_for_good() -> None:
     fault = await _fault(Answering(200, b'{"id": "in_1"}', content_type="text/plain"))
     assert fault.retry == "never"
     assert "not as expected" in str(fault)
+
+
+async def test_words_are_held_at_stripe_as_they_were_sent(gateway: StripeGateway) -> None:
+    owner = await gateway.create_customer(customer_id="a", name="A", email="a@example.com", key="1")
+    wording = draft(about=About("PO-7", "DE123", [token_cost()])).wording
+    made = await gateway.create_invoice(
+        stripe_customer=owner.id,
+        currency="USD",
+        days_until_due=30,
+        metadata={},
+        key="2",
+        wording=wording,
+    )
+    held = await gateway.invoice(made.id)
+    assert Wording(held.fields, held.footer) == wording
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """What is sent to Stripe is canonical: equal invoices have equal hashes, others never."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from services.invoicer.building import InvoiceKey
+from services.invoicer.fee_days import fee_days
 from services.invoicer.payload import (
     LINES_PER_CALL,
     billing_key,
@@ -15,6 +17,8 @@ from services.invoicer.payload import (
     payload_sha256,
     usage_seconds,
 )
+from services.rater.pricing import Coverage
+from shared.periods import Period
 from tests.services.invoicer.factories import draft, fee, key, posted
 
 
@@ -97,6 +101,31 @@ def test_a_line_carries_the_facts_to_follow_it_back() -> None:
 def test_a_lines_period_is_its_month_of_use_in_unix_time() -> None:
     (line,) = draft(posted(usage_period="2026-09")).lines
     assert usage_seconds(line) == (1788220800, 1790812800)
+
+
+@pytest.mark.parametrize(
+    ("band", "month", "days", "seconds"),
+    [
+        ("whole month", "2026-09", "30 of 30 days", (1788220800, 1790812800)),
+        ("days 16 to 31 of 31", "2026-10", "16 of 31 days", (1792108800, 1793491200)),
+        ("days 1 to 1 of 30", "2026-09", "1 of 30 days", (1788220800, 1788307200)),
+    ],
+)
+def test_a_fee_says_which_days_it_covers(
+    band: str, month: str, days: str, seconds: tuple[int, int]
+) -> None:
+    (line,) = draft(fee(band=band, usage_period=month)).lines
+    assert days in line.description
+    assert line_metadata(line)["days"] == days
+    assert usage_seconds(line) == seconds
+
+
+@pytest.mark.parametrize("starts", [None, 1, 16, 30])
+def test_the_days_are_those_that_the_rater_names(starts: int | None) -> None:
+    october = Period(2026, 10)
+    start = october.start if starts is None else october.start + timedelta(days=starts - 1)
+    coverage = Coverage.of(october, start, None)
+    assert str(fee_days(coverage.label, "2026-10")) == f"{len(coverage.days)} of 31 days"
 
 
 def test_lines_go_in_calls_of_a_hundred_whichever_are_still_missing() -> None:

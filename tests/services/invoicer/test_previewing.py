@@ -60,6 +60,16 @@ def test_an_address_at_which_nobody_is_reached_is_warned_of(email: str) -> None:
     assert one.warnings == ["bad_contact"]
 
 
+@pytest.mark.parametrize(
+    ("units", "least", "warned"),
+    [("49", "0.50", True), ("50", "0.50", False), ("-1", "0.50", False), ("1", "0", False)],
+)
+def test_a_total_too_small_to_be_sent_is_warned_of(units: str, least: str, warned: bool) -> None:
+    made = draft(posted(units, "0.01"))
+    one = PreviewedInvoice(made, None, CALM, 50, Decimal(least))
+    assert ("below_minimum" in one.warnings) is warned
+
+
 def test_too_many_lines_are_warned_of() -> None:
     items = [posted(band=f"{n} to {n + 1}", ids=[n]) for n in range(251)]
     assert "too_many_lines" in PreviewedInvoice(draft(*items), None, CALM, 50).warnings

@@ -5,9 +5,21 @@ from typing import Any
 
 import pytest
 
+from services.invoicer.building import Draft, build_draft
+from services.invoicer.carrying import Carried, Minimums
 from services.invoicer.stripe_objects import StripeAmount
 from services.invoicer.verifying import complaints, first_state
-from tests.services.invoicer.factories import at_stripe, draft, frozen, lines_at_stripe, posted
+from services.invoicer.wording import About
+from tests.services.invoicer.factories import (
+    CONTRACTS,
+    at_stripe,
+    draft,
+    frozen,
+    key,
+    lines_at_stripe,
+    posted,
+    token_cost,
+)
 
 OURS = draft()
 
@@ -75,18 +87,58 @@ def test_more_metadata_than_ours_is_no_fault() -> None:
     assert complaints(frozen(OURS), at_stripe(OURS), [more, *rest]) == []
 
 
-def test_an_invoice_is_frozen_to_be_sent_skipped_or_reviewed() -> None:
-    assert first_state(draft()) == ("frozen", None)
-    assert first_state(draft(posted("5", "0"))) == ("skipped_zero", None)
-    state, reason = first_state(draft(posted("-5", "1")))
-    assert (state, reason) == (
-        "needs_review",
-        "the total is negative: Stripe takes no such invoice",
-    )
+@pytest.mark.parametrize(
+    ("of", "state", "note"),
+    [
+        (draft(), "frozen", None),
+        (draft(posted("5", "0")), "skipped_zero", "nothing is due"),
+        (
+            draft(posted("-5", "1")),
+            "carried_forward",
+            "the total is a credit: the next invoice takes it up",
+        ),
+        (
+            draft(posted("49", "0.01")),
+            "carried_forward",
+            "the total is below 0.50 USD: the next invoice takes it up",
+        ),
+        (draft(posted("50", "0.01")), "frozen", None),
+        (draft(posted("1", "0.01"), currency="CLP"), "skipped_zero", "nothing is due"),
+        (draft(posted("1", "1"), currency="CLP"), "frozen", None),
+    ],
+)
+def test_an_invoice_is_frozen_to_be_sent_skipped_or_carried_forward(
+    of: Draft, state: str, note: str | None
+) -> None:
+    assert first_state(of, Minimums.read(None)) == (state, note)
 
 
-def test_an_invoice_with_more_lines_than_stripe_takes_is_reviewed() -> None:
-    items = [posted(band=f"{n} to {n + 1}", ids=[n]) for n in range(251)]
-    assert first_state(draft(*items[:250])) == ("frozen", None)
-    state, reason = first_state(draft(*items))
+def test_ones_own_minimum_stands_in_the_place_of_stripes() -> None:
+    minimums = Minimums.read("USD=0, CLP=100")
+    assert first_state(draft(posted("1", "0.01")), minimums)[0] == "frozen"
+    assert first_state(draft(posted("99", "1"), currency="CLP"), minimums)[0] == "carried_forward"
+
+
+def test_an_invoice_with_more_amounts_carried_to_it_than_stripe_takes_lines_is_reviewed() -> None:
+    carried = [Carried(f"inv_{n}", "2026-09", 100) for n in range(251)]
+    state, reason = first_state(build_draft(key(), [], CONTRACTS, carried), Minimums.read(None))
     assert (state, reason) == ("needs_review", "it has 251 lines: Stripe takes 250")
+
+
+WORDED = draft(about=About("PO-7", "DE123456789", [token_cost()]))
+
+
+def test_words_that_are_not_ours_are_named() -> None:
+    assert complaints(frozen(WORDED), at_stripe(WORDED), lines_at_stripe(WORDED)) == []
+    for changed, complaint in (
+        ({"footer": None}, "the footer at Stripe is None"),
+        ({"custom_fields": None}, "the custom fields at Stripe is ()"),
+    ):
+        theirs = at_stripe(WORDED, **changed)
+        found = complaints(frozen(WORDED), theirs, lines_at_stripe(WORDED))
+        assert [one[: len(complaint)] for one in found] == [complaint]
+
+
+def test_words_of_stripes_own_where_we_have_none_are_no_fault() -> None:
+    theirs = at_stripe(OURS, footer="as set up at Stripe")
+    assert complaints(frozen(OURS), theirs, lines_at_stripe(OURS)) == []

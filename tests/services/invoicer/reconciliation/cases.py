@@ -10,6 +10,7 @@ from services.invoicer.reconciliation.figures import (
     TheirCredit,
 )
 from tests.services.invoicer.reconciliation.figures import (
+    carried,
     charge,
     line,
     month,
@@ -18,6 +19,7 @@ from tests.services.invoicer.reconciliation.figures import (
     posted,
     stripe,
     theirs,
+    with_carried,
 )
 
 CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
@@ -119,6 +121,15 @@ CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "not_shown",
         "0",
         "0.2",
+    ),
+    "a line of an amount that no earlier invoice left": (
+        month(
+            invoices=[ours(total_minor=200, lines=[line(), carried(carried_minor=None)])],
+            stripe=stripe(with_carried()),
+        ),
+        "orphan_invoice_line",
+        "0",
+        "-0.2",
     ),
     "a line that was rounded wrongly": (
         month(
@@ -289,6 +300,15 @@ NOT_CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "in_flight",
         "warning",
         "5",
+    ),
+    "an amount that an earlier invoice left": (
+        month(
+            invoices=[ours(total_minor=200, lines=[line(), carried()])],
+            stripe=stripe(with_carried()),
+        ),
+        "taken_up",
+        "info",
+        "0",
     ),
     "another version of an event": (
         month(log=[partition(duplicates=1, conflicts=1)], set_aside=SetAside(conflicts=["a 1"])),

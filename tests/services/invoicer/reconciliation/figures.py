@@ -61,6 +61,18 @@ def theirs(**changed: Any) -> TheirInvoice:
     return replace(right, **changed)
 
 
+def carried(**changed: Any) -> OurLine:
+    """Make a second line, of 20 cents that an earlier invoice left."""
+    right = OurLine(2, "carried forward", 20, Decimal("0.2"), 0, Decimal(0), carried_minor=20)
+    return replace(right, **changed)
+
+
+def with_carried() -> TheirInvoice:
+    """Make the twin of the invoice with both lines."""
+    lines = [("1", "90 executions", 180), ("2", "carried forward", 20)]
+    return theirs(subtotal_minor=200, total_minor=200, lines=lines)
+
+
 def stripe(*of_month: TheirInvoice, **more: Any) -> StripeFigures:
     """Make what Stripe holds."""
     return StripeFigures(list(of_month), **more)

@@ -12,6 +12,7 @@ from services.invoicer.reconciliation.figures import Figures
 from tests.services.invoicer.reconciliation.cases import CRITICAL, NOT_CRITICAL
 from tests.services.invoicer.reconciliation.figures import (
     EMPTY,
+    carried,
     charge,
     line,
     month,
@@ -19,6 +20,7 @@ from tests.services.invoicer.reconciliation.figures import (
     posted,
     stripe,
     theirs,
+    with_carried,
 )
 
 
@@ -69,6 +71,16 @@ def test_a_critical_difference_is_named_with_what_it_comes_to(
     assert (found.count, found.amount) == (Decimal(count), Decimal(amount))
     assert found.ids
     assert not reconcile(figures).clean
+
+
+def test_a_line_that_takes_up_less_than_an_earlier_invoice_left_is_named() -> None:
+    lines = [line(), carried(carried_minor=30)]
+    invoices = [ours(total_minor=200, lines=lines)]
+    found = _found(month(invoices=invoices, stripe=stripe(with_carried())))
+    assert {(one.name, one.severity): one.amount for one in found.values()} == {
+        ("amount_mismatch", "critical"): Decimal("0.1"),
+        ("taken_up", "info"): Decimal("-0.3"),
+    }
 
 
 def test_a_changed_amount_at_stripe_is_named_by_its_size_and_its_line() -> None:

@@ -24,7 +24,9 @@ AMOUNTS = st.decimals(-1000, 1000, places=12)
 CENTS = st.integers(-500, 500)
 CURRENCIES = st.sampled_from(["USD", "EUR"])
 KEYS = st.sampled_from("abc")
-STATES = st.sampled_from(["frozen", "finalized", "paid", "skipped_zero", "needs_review", "void"])
+STATES = st.sampled_from(
+    ["frozen", "finalized", "paid", "skipped_zero", "carried_forward", "needs_review", "void"]
+)
 STATUSES = st.sampled_from(["draft", "open", "paid", "void"])
 
 
@@ -53,7 +55,15 @@ def partitions(draw: st.DrawFn) -> LogPartition:
 @st.composite
 def invoices(draw: st.DrawFn, number: int) -> OurInvoice:
     lines = [
-        OurLine(place, draw(KEYS), draw(CENTS), draw(AMOUNTS), draw(COUNTS), draw(AMOUNTS))
+        OurLine(
+            place,
+            draw(KEYS),
+            draw(CENTS),
+            draw(AMOUNTS),
+            draw(COUNTS),
+            draw(AMOUNTS),
+            draw(st.none() | CENTS),
+        )
         for place in range(draw(st.integers(0, 3)))
     ]
     return OurInvoice(

@@ -102,7 +102,7 @@ def test_the_total_is_the_sum_of_the_rounded_lines() -> None:
 
 @pytest.mark.parametrize(
     ("currency", "amount", "total"),
-    [("JPY", "0.5", "1"), ("KWD", "0.0005", "0.001"), ("EUR", "0.005", "0.01")],
+    [("JPY", "0.5", "1"), ("KWD", "0.005", "0.010"), ("EUR", "0.005", "0.01")],
 )
 def test_amounts_have_the_places_of_their_currency(currency: str, amount: str, total: str) -> None:
     charge = {"code": "a", "model": "flat", "amount": amount}

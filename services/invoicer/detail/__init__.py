@@ -1,0 +1,1 @@
+"""An invoice's detail file, by command and over HTTP."""
