@@ -73,6 +73,18 @@ async def test_what_is_not_stripes_is_refused_and_leaves_nothing(month: SentMont
     assert await month.world.count("stripe_events") == before
 
 
+async def test_without_a_secret_no_message_is_taken(month: SentMonth) -> None:
+    process = await month.world.start("invoicer", stripe_webhook_secret=SecretStr(""))
+    body = await _message(month, "invoice.paid", "evt_too_early")
+    header = signed(body, "", int(time.time()))
+    answer = await month.world.http.post(
+        f"{process.url}/v1/stripe/webhooks", content=body, headers={"Stripe-Signature": header}
+    )
+    assert answer.status_code == 404
+    assert "TALLYBOOK_STRIPE_WEBHOOK_SECRET" in answer.json()["detail"]
+    await process.stop()
+
+
 async def test_a_message_is_stored_once_and_the_invoice_follows(month: SentMonth) -> None:
     await month.at_stripe("acme", "mark_uncollectible")
     body = await _message(month, "invoice.marked_uncollectible", "evt_lost")

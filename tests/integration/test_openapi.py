@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from pydantic import SecretStr
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
@@ -35,7 +36,11 @@ async def world(new_world: OpenWorld) -> AsyncIterator[World]:
         await made.apply_catalogue()
         await made.add_customer("ada", "byok")
         for service in ("ingest", "rater", "invoicer"):
-            await made.start(service, close_wait_seconds=20)
+            await made.start(
+                service,
+                close_wait_seconds=20,
+                stripe_webhook_secret=SecretStr("whsec_of_the_tests"),
+            )
         yield made
 
 

@@ -11,7 +11,7 @@ from services.invoicer.following.inbox import store_events
 from services.invoicer.following.signatures import check_signature
 from services.invoicer.stripe_gateway import API_VERSION
 from shared.clock import present
-from shared.errors import TallybookError, UnavailableError
+from shared.errors import TallybookError
 from shared.openapi_problems import problem_response
 from shared.settings import Settings
 
@@ -28,10 +28,11 @@ class TooLargeError(TallybookError):
     status = 413
 
 
-class NotSetUpError(UnavailableError):
-    """Nobody can tell whether a message is Stripe's."""
+class NotSetUpError(TallybookError):
+    """Nobody can tell whether a message is Stripe's, so that none is taken."""
 
     code = "webhooks_not_set_up"
+    status = 404
 
 
 @router.post(
@@ -40,20 +41,22 @@ class NotSetUpError(UnavailableError):
     response_class=Response,
     responses={
         400: problem_response("Not signed by Stripe just now, or no event of our API version"),
+        404: problem_response("Not set up: there is no signing secret"),
         413: problem_response("Larger than a message of Stripe's"),
-        503: problem_response("Not set up, or Postgres does not answer"),
+        503: problem_response("Postgres does not answer; Stripe sends it again"),
     },
 )
 async def take_message(request: Request) -> None:
     """Store an event that Stripe sends; one that is stored already is taken again."""
     settings: Settings = request.app.state.settings
-    if settings.stripe_webhook_secret is None:
+    given = settings.stripe_webhook_secret
+    secret = "" if given is None else given.get_secret_value()
+    if not secret:
         raise NotSetUpError(
             "the endpoint's signing secret is not known: set TALLYBOOK_STRIPE_WEBHOOK_SECRET"
         )
     body = await _body(request)
     now = present()
-    secret = settings.stripe_webhook_secret.get_secret_value()
     check_signature(request.headers.get("stripe-signature"), body, secret, int(now.timestamp()))
     event = read_message(body, API_VERSION)
     await store_events(request.app.state.engine, [event], now=now, listed=False)
