@@ -90,7 +90,7 @@ AMOUNTS = {
 """What the month costs `all`, by hand: of 40 executions 4 failed, and one was taken back."""
 LINES = [
     "base · flat · 1 × $50.00 (exact 50)",
-    "fee · whole month · 1 × $19.00 (exact 19)",
+    "fee · whole month ({days} of {days} days) · 1 × $19.00 (exact 19)",
     "fee · discount 50 % (exact -9.5)",
     "calls · free · 5 × $0.00 (exact 0)",
     "calls · 30 × $0.002 (exact 0.06)",
@@ -260,7 +260,10 @@ async def test_each_line_says_how_it_was_priced(books: Books) -> None:
         "SELECT description, l.kind FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id"
         " WHERE v.customer_id = 'all' ORDER BY l.position"
     )
-    assert [row["description"].removeprefix("everything · ") for row in rows] == LINES
+    period = books.world.period
+    days = (period.end - period.start).days
+    said = [row["description"].removeprefix("everything · ") for row in rows]
+    assert said == [line.replace("{days}", str(days)) for line in LINES]
     assert {row["kind"] for row in rows} == {"recurring", "usage"}
 
 
