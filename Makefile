@@ -42,6 +42,7 @@ check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, dead links
 
 bench: $(VENV)/.dev  ## figures beside their ceilings, from one run
 	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.preview
 	$(BIN)/python -m benchmarks.invoices
 
 # Run after a change of dependencies, with pip-tools installed.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import uvloop
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -83,8 +84,10 @@ async def measure(count: int) -> list[Figure]:
             }
             paced = settings.model_copy(update=live)
             return [
-                await _month("first invoices", settings, before.previous(), 8),
-                await _month("ordinary invoices", settings, before, 8),
+                await _month(
+                    "first invoices", settings, before.previous(), settings.invoicer_workers
+                ),
+                await _month("ordinary invoices", settings, before, settings.invoicer_workers),
                 await _month("ordinary invoices, under the live limits", paced, last, 32),
             ]
 
@@ -185,6 +188,7 @@ def main() -> None:
     parser.add_argument("--invoices", type=int, default=1_000, help="how many in each month")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     arguments = parser.parse_args()
+    uvloop.install()  # as the invoicer runs
     figures = run_until_stopped(measure(max(10, arguments.invoices)))
     if figures is None:
         sys.exit(130)

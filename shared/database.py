@@ -59,8 +59,8 @@ def open_engine(settings: Settings, role: Role | None = None) -> AsyncEngine:
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
-        pool_size=10,
-        max_overflow=40,
+        pool_size=40,
+        max_overflow=10,
         pool_pre_ping=True,
     )
 

@@ -143,7 +143,7 @@ class Settings(BaseSettings):
         description="a preview warns of a total that differs by more from last month's",
     )
     invoicer_workers: int = Field(
-        default=8, ge=1, description="how many customers' invoices are sent at once"
+        default=24, ge=1, description="how many customers' invoices are sent at once"
     )
     invoice_minimums: str | None = Field(
         default=None,

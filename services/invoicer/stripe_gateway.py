@@ -5,7 +5,8 @@ which goes into `options`: in `params` the SDK would send it as a form field.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -34,6 +35,23 @@ _TIMEOUT_SECONDS = 40.0
 _PAGE = 100
 
 T = TypeVar("T")
+
+_NOTHING = b"{}"
+_body: ContextVar[bytes] = ContextVar("body")
+"""The body of the last good answer that this task has got."""
+
+
+class Page(msgspec.Struct, Generic[T]):
+    """A page of a list."""
+
+    data: list[T]
+    has_more: bool
+
+
+class Deletable(msgspec.Struct):
+    """What may be answered as deleted."""
+
+    deleted: bool = False
 
 
 class StripeGateway:
@@ -67,7 +85,7 @@ class StripeGateway:
             {"name": name, "email": email, "metadata": {"tallybook_customer": customer_id[:500]}},
             {"idempotency_key": key},
         )
-        return _read(await _answer(answer), StripeCustomerTwin)
+        return await _answer(answer, StripeCustomerTwin)
 
     async def update_customer(
         self, stripe_customer: str, *, name: str, email: str, key: str
@@ -76,18 +94,20 @@ class StripeGateway:
         await _answer(
             self._v1.customers.update_async(
                 stripe_customer, {"name": name, "email": email}, {"idempotency_key": key}
-            )
+            ),
+            StripeCustomerTwin,
         )
 
     async def is_customer_there(self, stripe_customer: str) -> bool:
         """Tell whether Stripe still has a customer."""
         try:
-            found = await _answer(self._v1.customers.retrieve_async(stripe_customer))
+            answer = self._v1.customers.retrieve_async(stripe_customer)
+            found = await _answer(answer, Deletable)
         except StripeFault as fault:
             if fault.missing:
                 return False
             raise
-        return not getattr(found, "deleted", False)
+        return not found.deleted
 
     async def customers_by_email(self, email: str) -> AsyncIterator[StripeCustomerTwin]:
         """Give the customers with an e-mail address."""
@@ -96,10 +116,10 @@ class StripeGateway:
             params: stripe.params.CustomerListParams = {"email": email, "limit": _PAGE}
             if last:
                 params["starting_after"] = last
-            page = await _answer(self._v1.customers.list_async(params))
+            page = await _answer(self._v1.customers.list_async(params), Page[StripeCustomerTwin])
             for item in page.data:
                 last = item.id
-                yield _read(item, StripeCustomerTwin)
+                yield item
             if not page.has_more:
                 return
 
@@ -132,7 +152,7 @@ class StripeGateway:
                 {"name": name, "value": value} for name, value in wording.custom_fields
             ]
         answer = self._v1.invoices.create_async(params, {"idempotency_key": key})
-        return _read(await _answer(answer), StripeInvoice)
+        return await _answer(answer, StripeInvoice)
 
     async def add_lines(
         self, stripe_invoice: str, lines: Sequence[DraftLine], *, key: str
@@ -143,19 +163,19 @@ class StripeGateway:
             {"lines": [_line_params(line) for line in lines]},
             {"idempotency_key": key},
         )
-        return _read(await _answer(answer), StripeInvoice)
+        return await _answer(answer, StripeInvoice)
 
     async def finalize(self, stripe_invoice: str, *, key: str) -> StripeInvoice:
         """Finalize a draft: from then on it is a claim on the customer."""
         answer = self._v1.invoices.finalize_invoice_async(
             stripe_invoice, {"auto_advance": False}, {"idempotency_key": key}
         )
-        return _read(await _answer(answer), StripeInvoice)
+        return await _answer(answer, StripeInvoice)
 
     async def void(self, stripe_invoice: str, *, key: str) -> StripeInvoice:
         """Cancel a finalized, unpaid invoice; Stripe refuses it for any other."""
         answer = self._v1.invoices.void_invoice_async(stripe_invoice, {}, {"idempotency_key": key})
-        return _read(await _answer(answer), StripeInvoice)
+        return await _answer(answer, StripeInvoice)
 
     async def create_credit_note(
         self,
@@ -178,7 +198,7 @@ class StripeGateway:
         if to_balance:
             params["credit_amount"] = to_balance
         answer = self._v1.credit_notes.create_async(params, {"idempotency_key": key})
-        return _read(await _answer(answer), StripeCreditNote)
+        return await _answer(answer, StripeCreditNote)
 
     async def credit_notes(
         self, *, stripe_invoice: str | None = None, since: int | None = None
@@ -193,18 +213,18 @@ class StripeGateway:
                 params["created"] = {"gte": since}
             if found:
                 params["starting_after"] = found[-1].id
-            page = await _answer(self._v1.credit_notes.list_async(params))
-            found.extend(_read(item, StripeCreditNote) for item in page.data)
+            page = await _answer(self._v1.credit_notes.list_async(params), Page[StripeCreditNote])
+            found.extend(page.data)
             if not page.has_more or not page.data:
                 return found
 
     async def delete_draft(self, stripe_invoice: str) -> None:
         """Delete a draft; Stripe refuses it for anything that is no draft."""
-        await _answer(self._v1.invoices.delete_async(stripe_invoice))
+        await _answer(self._v1.invoices.delete_async(stripe_invoice), Deletable)
 
     async def invoice(self, stripe_invoice: str) -> StripeInvoice:
         """Read an invoice."""
-        return _read(await _answer(self._v1.invoices.retrieve_async(stripe_invoice)), StripeInvoice)
+        return await _answer(self._v1.invoices.retrieve_async(stripe_invoice), StripeInvoice)
 
     async def lines(self, stripe_invoice: str) -> list[StripeLine]:
         """Read all lines of an invoice."""
@@ -213,8 +233,10 @@ class StripeGateway:
             params: stripe.params.InvoiceLineItemListParams = {"limit": _PAGE}
             if lines:
                 params["starting_after"] = lines[-1].id
-            page = await _answer(self._v1.invoices.line_items.list_async(stripe_invoice, params))
-            lines.extend(_read(item, StripeLine) for item in page.data)
+            page = await _answer(
+                self._v1.invoices.line_items.list_async(stripe_invoice, params), Page[StripeLine]
+            )
+            lines.extend(page.data)
             if not page.has_more or not page.data:
                 return lines
 
@@ -229,8 +251,8 @@ class StripeGateway:
             }
             if found:
                 params["starting_after"] = found[-1].id
-            page = await _answer(self._v1.events.list_async(params))
-            found.extend(read_event(item.to_dict()) for item in page.data)
+            page = await _answer(self._v1.events.list_async(params), Page[dict[str, Any]])
+            found.extend(read_event(item) for item in page.data)
             if not page.has_more or not page.data:
                 return found
 
@@ -245,16 +267,20 @@ class StripeGateway:
                 params["customer"] = stripe_customer
             if last:
                 params["starting_after"] = last
-            page = await _answer(self._v1.invoices.list_async(params))
+            page = await _answer(self._v1.invoices.list_async(params), Page[StripeInvoice])
             for item in page.data:
                 last = item.id
-                yield _read(item, StripeInvoice)
+                yield item
             if not page.has_more:
                 return
 
 
 class _GuardedHTTP(stripe.HTTPClient):
-    """The SDK's way out: each call waits for its turn, and its answer must be of our version."""
+    """The SDK's way out: each call waits for its turn, and its answer must be of our version.
+
+    The SDK would make objects of all that an answer holds, which costs more than all the rest of
+    a call. It gets an empty one for each that is good; the body is kept for who asked.
+    """
 
     name = "guarded"
 
@@ -270,7 +296,10 @@ class _GuardedHTTP(stripe.HTTPClient):
         await self._pace.wait(method, urlsplit(url).path)
         content, status, answered = await self._inner.request_async(method, url, headers, post_data)
         _check_version(answered)
-        return content, status, answered
+        if status >= 300:
+            return content, status, answered
+        _body.set(content)
+        return _NOTHING, status, answered
 
     async def sleep_async(self, secs: float) -> None:
         """Sleep, as the SDK would before another try of its own; it makes none here."""
@@ -304,19 +333,19 @@ def _line_params(line: DraftLine) -> "stripe.params.InvoiceAddLinesParamsLine":
     }
 
 
-def _read(answer: stripe.StripeObject, kind: type[T]) -> T:
-    """Read what we use of an answer; the rest of it is Stripe's own."""
+async def _answer(call: Awaitable[object], kind: type[T]) -> T:
+    """Make a call, and read what we use of its answer; the rest of it is Stripe's own."""
     try:
-        return msgspec.convert(answer.to_dict(), kind)
-    except msgspec.ValidationError as error:
-        raise StripeFault(f"Stripe's answer is not as expected: {error}", retry="never") from None
-
-
-async def _answer(call: Awaitable[T]) -> T:
-    try:
-        return await call
+        await call
     except stripe.StripeError as error:
         raise _fault(error) from None
+    try:
+        return msgspec.json.decode(_body.get(), type=kind)
+    except msgspec.ValidationError as error:
+        raise StripeFault(f"Stripe's answer is not as expected: {error}", retry="never") from None
+    except msgspec.DecodeError:
+        message = "Stripe does not answer: what came is no JSON"
+        raise StripeFault(message, retry="soon", reach="stripe") from None
 
 
 def _fault(error: stripe.StripeError) -> StripeFault:

@@ -15,6 +15,7 @@ from tests.integration.conftest import OpenWorld
 from tests.integration.harness import traffic
 from tests.integration.harness.world import World
 
+STRIPE = "/v1/stripe/webhooks"
 TOTALS = {"ada": "2.70", "ben": "19.90", "cyd": "5.58"}
 
 
@@ -209,13 +210,13 @@ async def test_a_wrong_body_starts_nothing(invoicer: Invoicer, body: dict[str, A
 
 
 async def test_every_route_asks_for_the_scope_finance(invoicer: Invoicer, world: World) -> None:
-    """Tried on every route that the service says it has."""
+    """Tried on every route that the service says it has, but Stripe's own: that one is signed."""
     document = (await invoicer.http.get("/openapi.json")).json()
     routes = [
         (method, path.replace("{", "").replace("}", ""))
         for path, methods in document["paths"].items()
         for method in methods
-        if path.startswith("/v1/")
+        if path.startswith("/v1/") and path != STRIPE
     ]
     assert len(routes) >= 10
     for method, path in routes:
@@ -228,7 +229,7 @@ async def test_every_route_asks_for_the_scope_finance(invoicer: Invoicer, world:
 async def test_the_interface_is_described_with_types(invoicer: Invoicer) -> None:
     document = (await invoicer.http.get("/openapi.json")).json()
     for path, methods in document["paths"].items():
-        if not path.startswith("/v1/"):
+        if not path.startswith("/v1/") or path == STRIPE:
             continue
         for operation in methods.values():
             good = min(operation["responses"])
