@@ -62,6 +62,7 @@ def open_engine(settings: Settings, role: Role | None = None) -> AsyncEngine:
         pool_size=40,
         max_overflow=10,
         pool_pre_ping=True,
+        hide_parameters=True,  # in the messages of its errors
     )
 
 

@@ -165,6 +165,7 @@ async def serve(app: ASGIApp, settings: Settings, *, port: int) -> None:
         http="httptools",
         ws="none",
         access_log=False,
+        log_config=None,  # its lines go the way of all others, exceptions without values
         log_level=logging.WARNING,
         timeout_graceful_shutdown=15,
         server_header=False,

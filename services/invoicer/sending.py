@@ -28,6 +28,7 @@ from services.invoicer.stripe_gateway import StripeGateway
 from shared.clock import Clock, present
 from shared.database import TRANSIENT
 from shared.errors import ConflictingStateError
+from shared.logs import name_error
 from shared.tables.invoicer import Invoice, InvoiceRun
 
 MOST_WORKERS = 32
@@ -119,7 +120,7 @@ class _Sending:
                 is_left = await self._take_and_serve()
                 faults = 0
             except (SQLAlchemyError, *TRANSIENT) as error:
-                log.warning("Postgres did not answer", run=self.run_id, why=repr(error))
+                log.warning("Postgres did not answer", run=self.run_id, why=name_error(error))
                 faults += 1
                 if faults >= _MOST_FAULTS:
                     raise

@@ -28,6 +28,7 @@ from services.rater.ledger import FencedError
 from services.rater.rating import Rating
 from services.rater.records import next_offsets
 from shared.database import TRANSIENT, Pool
+from shared.logs import name_error
 from shared.settings import Settings
 
 log = structlog.get_logger("tallybook.rater")
@@ -232,7 +233,7 @@ class UsageConsumer:
                 for (topic, partition), offset in sorted(self.positions.next.items())
             )
             _give_up(
-                f"a record cannot be read ({type(error).__name__}: {error}); it stands at or after"
+                f"a record cannot be read ({name_error(error)}); it stands at or after"
                 f" one of the offsets {places}. Take it off the log, or move the row of `offsets`"
                 " past it"
             )
@@ -252,7 +253,7 @@ class UsageConsumer:
             raise
         except Exception as error:
             log.exception("the rater stops: it cannot go on without losing events")
-            _give_up(f"unexpected {type(error).__name__} while rating: {error}")
+            _give_up(f"unexpected while rating: {name_error(error)}")
 
     def _in_order(self, records: Sequence[ConsumerRecord]) -> list[ConsumerRecord]:
         """Give the records that come next; seek again where others came."""
