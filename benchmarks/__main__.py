@@ -52,8 +52,11 @@ async def measure(count: int, stored: int) -> tuple[list[Figure], Acks]:
             await _set_up(installation, period)
             events = list(made.events(0, count, period))
             await steps.produce(installation, events[: count // 5], "warm-up")
+            await steps.ingest(installation, list(made.warm_up(count // 5, period)))
+            await steps.rate(installation)
             err.print("bare producer …")
             produced = await steps.produce(installation, events, "bare")
+            singly = await steps.send(installation, events[: count // 5], "bare")
             async with steps.nothing_posted(installation):
                 err.print("ingest …")
                 taken = await steps.ingest(installation, events)
@@ -66,8 +69,16 @@ async def measure(count: int, stored: int) -> tuple[list[Figure], Acks]:
                 _figure(
                     "ingest over HTTP, batches of 100, acks=all, one process",
                     taken,
-                    "bare producer, acks=all",
+                    "bare producer, acks=all, batches made by hand",
                     produced,
+                    lost=count - rated.events,
+                    doubled=rated.events - count,
+                ),
+                _figure(
+                    "the same",
+                    taken,
+                    "bare producer, acks=all, a send() for each event",
+                    singly,
                     lost=count - rated.events,
                     doubled=rated.events - count,
                 ),

@@ -52,7 +52,7 @@ _JSON_TYPE = re.compile(
     r"(?:\s*;\s*charset\s*=\s*\"?(?:utf-?8|us-ascii)\"?)?\s*",
     re.IGNORECASE,
 )
-_MAX_EVENT_BYTES = 64_000
+MAX_EVENT_BYTES = 64_000
 _MAX_DEPTH = 16
 LARGEST_NUMBER = 10**12
 _DECIMAL_PLACES = 12
@@ -170,8 +170,8 @@ def read_event(raw: bytes | msgspec.Raw, glance: Glance = CLOSELY) -> Event:
     text = bytes(raw)
     if glance.suspect and holds_secret(text):
         raise secret_found()
-    if len(text) > _MAX_EVENT_BYTES:
-        raise InvalidEventError("too_large", f"an event has at most {_MAX_EVENT_BYTES} bytes")
+    if len(text) > MAX_EVENT_BYTES:
+        raise InvalidEventError("too_large", f"an event has at most {MAX_EVENT_BYTES} bytes")
     if glance.plain or is_plain(text):
         execution = read_execution(text)
         if execution is not None:

@@ -41,13 +41,17 @@ class LogUnavailableError(UnavailableError):
     code = "log_unavailable"
 
 
+_Record = tuple[bytes, bytes]
+"""A key, the customer, and the event as it came."""
+
+
 class _Write:
     """The records of one request for one partition; `next` is the first not yet in a batch."""
 
     __slots__ = ("done", "next", "records")
 
-    def __init__(self, done: asyncio.Future[None]) -> None:
-        self.records: list[tuple[bytes, bytes]] = []
+    def __init__(self, records: list[_Record], done: asyncio.Future[None]) -> None:
+        self.records = records
         self.next = 0
         self.done = done
 
@@ -165,13 +169,17 @@ class LogWriter:
         if self._producer is None:
             raise LogUnavailableError("Kafka is not reached yet; send the request again")
         loop = asyncio.get_running_loop()
-        writes: dict[int, _Write] = {}
+        known = self._partition_of.get
+        shares: dict[int, list[_Record]] = {}
         for customer, event in records:
-            key, partition = self._partition_of.get(customer) or self._place(customer)
-            write = writes.get(partition)
-            if write is None:
-                write = writes[partition] = _Write(loop.create_future())
-            write.records.append((key, event))
+            key, partition = known(customer) or self._place(customer)
+            if partition in shares:
+                shares[partition].append((key, event))
+            else:
+                shares[partition] = [(key, event)]
+        writes = {
+            partition: _Write(share, loop.create_future()) for partition, share in shares.items()
+        }
         self._waiting.enter(key_id, len(records))
         PENDING.set(self._waiting.total)
         for partition, write in writes.items():
@@ -261,10 +269,11 @@ def _fill(batch: BatchBuilder, waiting: deque[_Write]) -> list[_Write]:
     while waiting:
         write = waiting[0]
         if not write.done.done():
+            before = batch.record_count()
             for key, value in islice(write.records, write.next, None):
                 if append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
+                    write.next += batch.record_count() - before
                     return finished
-                write.next += 1
             finished.append(write)
         waiting.popleft()
     return finished

@@ -72,6 +72,11 @@ class Reader:
                 f"send {BATCH} (many events), {ONE} (one), or one in binary mode with ce- headers",
             )
 
+    @property
+    def is_batch(self) -> bool:
+        """Tell whether the body is an array of events."""
+        return self._media_type == BATCH
+
     def _is_binary(self) -> bool:
         return not self._media_type.startswith("application/cloudevents") and any(
             name.startswith(HTTP_PREFIX) for name, _ in self._headers
@@ -91,7 +96,7 @@ class Reader:
 
     def events(self, plain: bytes) -> Sequence[msgspec.Raw | bytes | BinaryEvent]:
         """Give the events of a body without compression."""
-        if self._media_type == BATCH:
+        if self.is_batch:
             return self._split(plain)
         if self._media_type == ONE:
             return [plain]

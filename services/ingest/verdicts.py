@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
 from shared.binary_mode import BinaryEvent
 from shared.events import (
     CLOSELY,
+    MAX_EVENT_BYTES,
     Event,
     Glance,
     InvalidEventError,
@@ -18,6 +19,7 @@ from shared.events import (
     read_data,
     read_event,
 )
+from shared.executions import EXECUTION_FINISHED, ExecutionEvent, read_executions
 from shared.keys import Key
 
 
@@ -76,11 +78,17 @@ def decide(
     limits: TimeLimits,
     now: datetime,
     glance: Glance = CLOSELY,
+    batch: bytes | None = None,
 ) -> Decision:
     """Decide on all events of a request; a bad one never sinks the others.
 
-    `glance` is what is known of the request's body.
+    `glance` is what is known of the request's body, and `batch` that body where it is the array
+    of the events: most are accepted whole, and that is decided in half the time.
     """
+    if batch is not None and glance.plain and not glance.suspect:
+        accepted = _decide_at_once(batch, cast("Sequence[msgspec.Raw]", raws), key, limits, now)
+        if accepted is not None:
+            return accepted
     decision = Decision()
     oldest, newest = limits.window(now)
     seen: dict[tuple[str, str], Event] = {}
@@ -118,6 +126,38 @@ def decide(
                 )
             )
     return decision
+
+
+def _decide_at_once(
+    body: bytes, raws: Sequence[msgspec.Raw], key: Key, limits: TimeLimits, now: datetime
+) -> Decision | None:
+    """Accept a batch with nothing unusual in it, or give None where each has to be looked at.
+
+    `body` is the batch, plain and without anything that may be a secret, and `raws` its events.
+    """
+    events = read_executions(body)
+    if not events:
+        return None
+    if len(body) > MAX_EVENT_BYTES and max(len(bytes(raw)) for raw in raws) > MAX_EVENT_BYTES:
+        return None
+    times = [event.time for event in events]
+    oldest, newest = limits.window(now)
+    if min(times) < oldest or max(times) > newest or not _all_allowed(events, key):
+        return None
+    if len({(event.source, event.id) for event in events}) < len(events):
+        return None
+    return Decision(
+        [Result(event.id, event.source, "accepted") for event in events],
+        [(event.subject, bytes(raw)) for event, raw in zip(events, raws, strict=True)],
+    )
+
+
+def _all_allowed(events: Sequence[ExecutionEvent], key: Key) -> bool:
+    return (
+        (not key.sources or {event.source for event in events} <= key.sources)
+        and (not key.customers or {event.subject for event in events} <= key.customers)
+        and (not key.event_types or EXECUTION_FINISHED in key.event_types)
+    )
 
 
 def _check_allowed(event: Event, key: Key) -> None:

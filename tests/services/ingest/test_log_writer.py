@@ -27,12 +27,11 @@ def writes_of(loop: asyncio.AbstractEventLoop, sizes: list[list[int]]) -> deque[
     """Make a write for each list of sizes; each record names its write and its place."""
     writes: deque[_Write] = deque()
     for number, lengths in enumerate(sizes):
-        write = _Write(loop.create_future())
-        write.records = [
+        records = [
             (f"{number}".encode(), f"{place}:".encode() + b"x" * length)
             for place, length in enumerate(lengths)
         ]
-        writes.append(write)
+        writes.append(_Write(records, loop.create_future()))
     return writes
 
 

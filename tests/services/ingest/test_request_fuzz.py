@@ -83,11 +83,13 @@ def damaged(raw: bytes, damages: list[tuple[int, int, bytes]]) -> bytes:
     return raw
 
 
-def read_request(headers: Headers, body: bytes) -> tuple[Sequence[Unread], bytes] | RequestError:
+def read_request(
+    headers: Headers, body: bytes
+) -> tuple[Sequence[Unread], bytes, bool] | RequestError:
     try:
         reader = Reader(headers, LIMITS)
         plain = reader.plain(body)
-        return reader.events(plain), plain
+        return reader.events(plain), plain, reader.is_batch
     except RequestError as error:
         return error
 
@@ -99,8 +101,10 @@ def take(headers: Headers, body: bytes) -> None:
         assert read.code in REQUEST_CODES
         msgspec.json.encode(str(read))
         return
-    events, plain = read
-    decision = decide(events, KEY, TIMES, NOW, glance_through(plain))
+    events, plain, is_batch = read
+    glance = glance_through(plain)
+    decision = decide(events, KEY, TIMES, NOW, glance)
+    assert decide(events, KEY, TIMES, NOW, glance, plain if is_batch else None) == decision
     assert len(decision.results) == len(events)
     assert {result.code for result in decision.results} <= EVENT_CODES
     msgspec.json.encode(decision.answer())

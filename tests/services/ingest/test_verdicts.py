@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingest.verdicts import Decision, decide
-from shared.events import TimeLimits
+from shared.events import TimeLimits, glance_through
 from shared.executions import EXECUTION_FINISHED
 from shared.keys import SEND_EVENTS, Key
 from tests.shared.factories import NOW, event_bytes, execution_data
@@ -81,6 +81,52 @@ def test_verdicts_keep_the_order_of_the_request(events: list[tuple[str, int]]) -
         for wanted in ("accepted", "duplicate", "rejected")
     )
     assert answer.results == decision.results
+
+
+LIMITED = Key(
+    "key_limited",
+    frozenset({SEND_EVENTS}),
+    sources=frozenset({"agents"}),
+    customers=frozenset({"customer-1"}),
+    event_types=frozenset({EXECUTION_FINISHED}),
+)
+IN_A_BATCH = st.fixed_dictionaries(
+    {"id": st.sampled_from("abcdefgh")},
+    optional={
+        "source": st.just("others"),
+        "subject": st.just("customer-2"),
+        "time": st.sampled_from(["2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z"]),
+        "data": st.builds(execution_data, note=st.just("x" * 70_000))
+        | st.builds(execution_data, failure_reason=st.text(max_size=3)),
+        "type": st.just("com.example.other"),
+    },
+)
+
+
+def as_a_batch(raws: Sequence[bytes], key: Key) -> Decision:
+    body = b"[" + b",".join(raws) + b"]"
+    events = msgspec.json.decode(body, type=list[msgspec.Raw])
+    return decide(events, key, LIMITS, NOW, glance_through(body), body)
+
+
+@given(st.lists(IN_A_BATCH, max_size=4), st.sampled_from([ANY, LIMITED]))
+def test_a_batch_is_decided_as_each_of_its_events_is(
+    documents: list[dict[str, str]], key: Key
+) -> None:
+    raws = [event_bytes(**document) for document in documents]
+    assert as_a_batch(raws, key) == decided(*raws, key=key)
+
+
+@pytest.mark.parametrize("key", [ANY, LIMITED])
+def test_a_batch_with_nothing_unusual_in_it_is_accepted_at_once(
+    key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_at(*_: object) -> None:
+        raise AssertionError("an event was looked at by itself")
+
+    monkeypatch.setattr("services.ingest.verdicts.read_event", looked_at)
+    raws = [event_bytes(id=f"event-{n}") for n in range(500)]
+    assert as_a_batch(raws, key).records == [("customer-1", raw) for raw in raws]
 
 
 def test_the_answer_has_the_documented_shape() -> None:
