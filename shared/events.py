@@ -372,8 +372,13 @@ def content_digest(event: Event, data: Data) -> bytes:
     `data` are the event's. Order of keys, white space and the offset of the time make no
     difference (I3).
     """
-    content = (event.type, event.subject, in_utc(event.time), data)
-    return hashlib.blake2b(_encode_canonical(content), digest_size=16).digest()
+    return digest_of(event.type, event.subject, in_utc(event.time), canonical_data(data))
+
+
+def digest_of(event_type: str, subject: str, time: datetime, canonical: bytes) -> bytes:
+    """Hash content of which the time is in UTC already, and the data are canonical."""
+    content = _encode_canonical((event_type, subject, time, msgspec.Raw(canonical)))
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def in_utc(moment: datetime) -> datetime:

@@ -23,10 +23,10 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 from prometheus_client import Gauge
 
+from services.rater.batch import next_offsets
 from services.rater.gaps import end_of_gap, move_past_gap
 from services.rater.ledger import FencedError
 from services.rater.rating import Rating
-from services.rater.records import next_offsets
 from shared.database import TRANSIENT, Pool
 from shared.logs import name_error
 from shared.settings import Settings

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import msgspec
 
+from services.rater.batch import Batch, StoredEvent
 from services.rater.metering import UsageChange, UsageKey
 from services.rater.posting import LineItem
-from services.rater.records import Batch, StoredEvent
 from services.rater.set_aside.naming import event_named
 from shared.database import Connection
 from shared.errors import TallybookError
@@ -22,7 +22,7 @@ EVENT_COLUMNS = (
 _encode = msgspec.json.Encoder().encode
 
 Totals = dict[UsageKey, tuple[Decimal, Decimal]]
-"""Running totals before and after a change."""
+"""Running totals before and after a change, those that are not split by a dimension."""
 
 
 class FencedError(TallybookError):
@@ -101,7 +101,10 @@ async def start_copy(
 
 
 async def change_usage(connection: Connection, change: UsageChange) -> Totals:
-    """Change the running totals; give each before and after, locked until the commit."""
+    """Change the running totals, locked until the commit; give the whole ones before and after.
+
+    Whole are those that are not split by a dimension: prices look at no others.
+    """
     totals = await _raise_totals(connection, change.added, "t.quantity + excluded.quantity")
     if change.peaks:
         highest = "greatest(t.quantity, excluded.quantity)"
@@ -117,14 +120,15 @@ async def _raise_totals(
 ) -> Totals:
     # As one JSON text: that is written and sent far faster than an array a column.
     rows = await connection.fetch(
-        "INSERT INTO usage_totals AS t"
+        "WITH raised AS (INSERT INTO usage_totals AS t"
         " (contract_id, usage_period, meter, dimension, value, quantity)"
         " SELECT o->>0, o->>1, o->>2, o->>3, o->>4, (o->>5)::numeric"
         " FROM jsonb_array_elements($1::jsonb) AS o"
         " ON CONFLICT (contract_id, usage_period, meter, dimension, value)"
         f" DO UPDATE SET quantity = {raised}"
         " RETURNING new.contract_id, new.usage_period, new.meter, new.dimension, new.value,"
-        " coalesce(old.quantity, 0), new.quantity",
+        " coalesce(old.quantity, 0) AS before, new.quantity)"
+        " SELECT * FROM raised WHERE dimension = ''",
         _encode([(*key, quantities[key]) for key in sorted(quantities)]).decode(),
     )
     return {UsageKey(*row[:5]): (row[5], row[6]) for row in map(tuple, rows)}

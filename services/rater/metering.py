@@ -4,10 +4,12 @@ Events of a batch are gathered by what the meters look at before anything is add
 batch has many events and few combinations of contract, month, status, model and key.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
@@ -83,6 +85,10 @@ class Reading(NamedTuple):
     members: tuple[str | None, ...]
 
 
+_AS_READING = partial(tuple.__new__, Reading)
+"""Makes a reading of a tuple, without Python's own call for each."""
+
+
 class EventTypeMeters:
     """The meters of one event type, ready to be asked of many events."""
 
@@ -140,7 +146,7 @@ class EventTypeMeters:
         """
         if isinstance(data, PlainExecution):
             if self._reads_executions:
-                return self._read_execution(data)
+                return self.read_executions((data,))[0]
             data = msgspec.to_builtins(data)
         assert isinstance(data, dict)
         get = data.get
@@ -152,12 +158,20 @@ class EventTypeMeters:
         members = tuple(self._member(name, get(name)) for name in self._member_names)
         return Reading(group, values, members)
 
-    def _read_execution(self, data: PlainExecution) -> Reading:
-        """Read what was read whole: its fields are known to be texts and numbers."""
-        values = self._values_of(data)
-        if UNSET in values:
-            values = tuple(0 if value is UNSET else value for value in values)
-        return Reading(self._plain_group(self._group_of(data)), values, ())
+    def read_executions(self, executions: Sequence[PlainExecution]) -> list[Reading]:
+        """Read many executions as `read` does each."""
+        if not self._reads_executions:
+            return list(map(self.read, executions))
+        values = list(map(self._values_of, executions))
+        if any(UNSET in of_one for of_one in values):
+            values = [
+                tuple(0 if value is UNSET else value for value in of_one) for of_one in values
+            ]
+        known = self._plain_groups.get
+        groups = [
+            known(group) or self._plain_group(group) for group in map(self._group_of, executions)
+        ]
+        return list(map(_AS_READING, zip(groups, values, repeat(()), strict=False)))
 
     def _plain_group(self, group: tuple[Any, ...]) -> tuple[str | None, ...]:
         """Write what an event is grouped by as text; remember what needed no writing.

@@ -1,14 +1,20 @@
 """Reads records of the log: each becomes an event to store or a dead letter. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
-from operator import attrgetter
-from typing import NamedTuple, Protocol
 
+from services.rater.batch import (
+    PLACE,
+    Batch,
+    DeadLetter,
+    PartitionCount,
+    Record,
+    StoredEvent,
+    Window,
+)
 from services.rater.metering import EventTypeMeters, Reading
+from services.rater.plain_records import read_at_once
 from shared.binary_mode import read_binary
 from shared.events import (
     CLOSELY,
@@ -17,12 +23,13 @@ from shared.events import (
     InvalidEventError,
     TimeLimits,
     canonical_data,
-    content_digest,
+    digest_of,
     glance_through,
     in_utc,
     read_data,
     read_event,
 )
+from shared.executions import EXECUTION_FINISHED, in_one
 from shared.secrets_guard import holds_secret
 
 _BY_INGEST = ("content-type", STRUCTURED)
@@ -31,122 +38,6 @@ _PREFIX = "ce_"
 _MODES = ("application/cloudevents", "application/cloudevents+json")
 _UNREAD = Reading((), (), ())
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_OFFSET: Callable[["Record"], int] = attrgetter("offset")
-_PLACE: Callable[["Record"], tuple[str, int]] = attrgetter("topic", "partition")
-
-
-class Record(Protocol):
-    """What is read of a Kafka record."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-
-
-class StoredEvent(NamedTuple):
-    """An event ready for the events table, and what its meters need of it."""
-
-    source: str
-    id: str
-    type: str
-    customer_id: str
-    time: datetime
-    data: str
-    digest: bytes
-    partition: int
-    offset: int
-    received_at: datetime
-    meters: EventTypeMeters | None
-    group: tuple[str | None, ...]
-    values: tuple[int | Decimal, ...]
-    members: tuple[str | None, ...]
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """What makes the event one: its source and id."""
-        return self.source, self.id
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A record that is no event we can take, and why; `payload` is None where it is secret."""
-
-    topic: str
-    partition: int
-    offset: int
-    received_at: datetime
-    key: bytes | None
-    payload: bytes | None
-    headers: list[list[str]]
-    code: str
-    detail: str
-    pointer: str | None
-
-
-@dataclass(slots=True)
-class PartitionCount:
-    """What became of one partition's records in a batch."""
-
-    records: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
-    dead_letters: int = 0
-
-    @property
-    def stored(self) -> int:
-        """Records that became rows of the events table."""
-        return self.records - self.duplicates - self.conflicts - self.dead_letters
-
-
-@dataclass(slots=True)
-class Batch:
-    """A batch of records, read: each is in one of the lists.
-
-    `duplicates` and `conflicts` repeat the source and id of an event that came before them.
-    """
-
-    events: list[StoredEvent] = field(default_factory=list)
-    duplicates: list[StoredEvent] = field(default_factory=list)
-    conflicts: list[StoredEvent] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    counts: dict[tuple[str, int], PartitionCount] = field(default_factory=dict)
-
-    def drop(self, known: dict[tuple[str, str], bytes], topic: str) -> None:
-        """Take out the events that the database holds already (name to content digest).
-
-        Those with equal content are duplicates, the others conflicts (I3). Repeats within the
-        batch are judged anew by what the database holds, as if each had come alone.
-        """
-        repeats = [*self.events, *self.duplicates, *self.conflicts]
-        self.events, self.duplicates, self.conflicts = (
-            [event for event in events if event.name not in known]
-            for events in (self.events, self.duplicates, self.conflicts)
-        )
-        for event in repeats:
-            if event.name in known:
-                same = known[event.name] == event.digest
-                (self.duplicates if same else self.conflicts).append(event)
-        self._count_repeats(topic)
-
-    def _count_repeats(self, topic: str) -> None:
-        for count in self.counts.values():
-            count.duplicates = count.conflicts = 0
-        for event in self.duplicates:
-            self.counts[topic, event.partition].duplicates += 1
-        for event in self.conflicts:
-            self.counts[topic, event.partition].conflicts += 1
-
-
-class _Window(NamedTuple):
-    """When a record was received, and between which times its event may lie."""
-
-    received_at: datetime
-    oldest: datetime
-    newest: datetime
 
 
 class RecordReader:
@@ -160,56 +51,74 @@ class RecordReader:
         self._meters = meters
         self._limits = limits
         self._seen: dict[tuple[str, str], bytes] = {}
-        self._windows: dict[int, _Window] = {}
 
     def read(self, records: Sequence[Record]) -> list[StoredEvent]:
         """Read the next records, and give those of their events that repeat none before."""
+        for place, number in Counter(map(PLACE, records)).items():
+            self.batch.counts.setdefault(place, PartitionCount()).records += number
+        windows = self._windows_of(records)
+        text = in_one([record.value or b"" for record in records])
+        glance = glance_through(text)
+        if glance.plain and not glance.suspect:
+            executions = self._meters.get(EXECUTION_FINISHED)
+            events = read_at_once(records, text, windows, executions)
+            if events is not None and self._are_new(events):
+                self.batch.events += events
+                return events
+        return self._read_each(records, windows, glance)
+
+    def _windows_of(self, records: Sequence[Record]) -> dict[int, Window]:
+        return {
+            timestamp: _window(timestamp, self._limits)
+            for timestamp in {record.timestamp for record in records}
+        }
+
+    def _are_new(self, events: Sequence[StoredEvent]) -> bool:
+        """Note the names of events, unless one repeats another or one that was read before."""
+        digests = {(event.source, event.id): event.digest for event in events}
+        if len(digests) < len(events) or not self._seen.keys().isdisjoint(digests):
+            return False
+        self._seen |= digests
+        return True
+
+    def _read_each(
+        self, records: Sequence[Record], windows: Mapping[int, Window], glance: Glance
+    ) -> list[StoredEvent]:
         batch, meters, limits = self.batch, self._meters, self._limits
-        glance = glance_through(b"".join([record.value or b"" for record in records]))
         fresh: list[StoredEvent] = []
-        for place, number in Counter(map(_PLACE, records)).items():
-            batch.counts.setdefault(place, PartitionCount()).records += number
         for record in records:
-            window = self._windows.get(record.timestamp)
-            if window is None:
-                window = self._windows[record.timestamp] = _window(record.timestamp, limits)
+            window = windows[record.timestamp]
             try:
                 event = _read_record(record, window, meters, limits, glance)
             except InvalidEventError as error:
-                batch.counts[_PLACE(record)].dead_letters += 1
+                batch.counts[PLACE(record)].dead_letters += 1
                 batch.dead_letters.append(_dead_letter(record, window.received_at, error))
                 continue
             digest = self._seen.setdefault((event.source, event.id), event.digest)
             if digest is event.digest:
                 fresh.append(event)
             elif digest == event.digest:
-                batch.counts[_PLACE(record)].duplicates += 1
+                batch.counts[PLACE(record)].duplicates += 1
                 batch.duplicates.append(event)
             else:
-                batch.counts[_PLACE(record)].conflicts += 1
+                batch.counts[PLACE(record)].conflicts += 1
                 batch.conflicts.append(event)
         batch.events += fresh
         return fresh
 
 
-def _window(milliseconds: int, limits: TimeLimits) -> _Window:
+def _window(milliseconds: int, limits: TimeLimits) -> Window:
     """Read a record's time stamp; one that no clock can have had is the epoch's."""
     try:
         received_at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-        return _Window(received_at, *limits.window(received_at))
+        return Window(received_at, *limits.window(received_at))
     except (OverflowError, OSError, ValueError):
-        return _Window(_EPOCH, *limits.window(_EPOCH))
-
-
-def next_offsets(records: Sequence[Record]) -> dict[tuple[str, int], int]:
-    """Give the offset after the last record of each partition."""
-    last = dict(zip(map(_PLACE, records), map(_OFFSET, records), strict=True))
-    return {place: offset + 1 for place, offset in last.items()}
+        return Window(_EPOCH, *limits.window(_EPOCH))
 
 
 def _read_record(
     record: Record,
-    window: _Window,
+    window: Window,
     meters: dict[str, EventTypeMeters],
     limits: TimeLimits,
     glance: Glance,
@@ -225,6 +134,7 @@ def _read_record(
         limits.check(time, window.received_at)
     data = read_data(event)
     of_type = meters.get(event.type)
+    canonical = canonical_data(data)
     group, values, members = of_type.read(data) if of_type is not None else _UNREAD
     return StoredEvent(
         event.source,
@@ -232,8 +142,8 @@ def _read_record(
         event.type,
         event.subject,
         time,
-        canonical_data(data).decode(),
-        content_digest(event, data),
+        canonical.decode(),
+        digest_of(event.type, event.subject, time, canonical),
         record.partition,
         record.offset,
         window.received_at,

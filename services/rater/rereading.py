@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from services.rater.batch import StoredEvent
 from services.rater.metering import EventTypeMeters, Reading
-from services.rater.records import StoredEvent
 
 EVENT_COLUMNS = (
     "e.source, e.id, e.type, e.customer_id, e.time, e.data::text, e.digest, e.partition,"

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from services.rater.batch import StoredEvent, next_offsets
 from services.rater.metering import (
     EventTypeMeters,
     UsageChange,
@@ -28,7 +29,7 @@ from services.rater.posting import (
 )
 from services.rater.pricing import Band, price
 from services.rater.rating import contracts_of, tally_usage
-from services.rater.records import RecordReader, StoredEvent, next_offsets
+from services.rater.records import RecordReader
 from services.rater.rereading import stored_event
 from services.rater.rules import Rules
 from services.rater.terms import Contract, PostingState

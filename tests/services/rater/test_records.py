@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rater.records import Batch, RecordReader, next_offsets
+from services.rater.batch import Batch, next_offsets
+from services.rater.records import RecordReader
 from shared.events import STRUCTURED, TimeLimits
 from tests.services.rater.factories import TOPIC, LogRecord, log_of, shipped_meters
 from tests.shared.factories import (

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from services.rater.batch import StoredEvent
 from services.rater.metering import EventTypeMeters, Meter, by_event_type
-from services.rater.records import RecordReader, StoredEvent
+from services.rater.records import RecordReader
 from services.rater.rereading import stored_event
 from shared.events import TimeLimits
 from tests.services.rater.factories import LogRecord
