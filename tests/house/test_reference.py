@@ -22,6 +22,7 @@ READABLE_TABLES = (
     "invoice_runs",
     "invoices",
     "invoice_lines",
+    "outbox",
 )
 HTTP = text_of("docs/reference/http.md")
 

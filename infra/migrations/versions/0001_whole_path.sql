@@ -527,6 +527,25 @@ COMMENT ON COLUMN sending_leases.number IS
 COMMENT ON COLUMN sending_leases.holder IS
     'an advisory lock of this number is held for as long as the holder''s connection stands';
 
+-- invoicer: notices --------------------------------------------------------------------------
+
+CREATE TABLE outbox (
+    id text PRIMARY KEY,
+    type text NOT NULL CHECK (type IN ('invoice.previewed', 'invoice.finalized', 'invoice.paid',
+        'invoice.void', 'usage.threshold_reached', 'source.silent')),
+    key text NOT NULL,
+    subject text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    data jsonb NOT NULL,
+    put_at timestamptz NOT NULL DEFAULT now(),
+    fanned_out_at timestamptz,
+    UNIQUE (type, key)
+);
+COMMENT ON TABLE outbox IS 'notices, put in the transaction of what they tell of';
+COMMENT ON COLUMN outbox.key IS 'makes the same notice the same: with the type, one row';
+COMMENT ON COLUMN outbox.fanned_out_at IS 'when deliveries were made of it; null: not yet';
+CREATE INDEX outbox_waiting ON outbox (put_at) WHERE fanned_out_at IS NULL;
+
 -- everyone -----------------------------------------------------------------------------------
 
 CREATE TABLE audit_entries (
@@ -614,3 +633,6 @@ GRANT INSERT ON invoice_lines, invoice_line_items, invoice_carries TO tallybook_
 GRANT UPDATE (invoice_id) ON invoice_line_items, invoice_carries TO tallybook_invoicer;
 REVOKE EXECUTE ON FUNCTION withdraw_run FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION withdraw_run TO tallybook_invoicer;
+
+GRANT INSERT ON outbox TO tallybook_invoicer;
+GRANT UPDATE (fanned_out_at) ON outbox TO tallybook_invoicer;
