@@ -154,6 +154,12 @@ class Settings(BaseSettings):
     close_wait_seconds: float = Field(
         default=300, gt=0, description="how long a close waits for the rater to catch up"
     )
+    alerts_seconds: float = Field(
+        default=5, gt=0, description="how often the invoicer looks whether thresholds are reached"
+    )
+    silence_seconds: float = Field(
+        default=60, gt=0, description="how often it looks whether a source has fallen silent"
+    )
     journal_accounts: Path | None = Field(
         default=None,
         description="YAML file of the journal's account numbers and names; unset: the shipped ones",

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from faststream.kafka import KafkaBroker
 
 from services.invoicer import routes
+from services.invoicer.alerts import routes as alert_routes
+from services.invoicer.alerts.evaluating import Evaluator
+from services.invoicer.alerts.silences import SilenceWatch
 from services.invoicer.auditing import routes as audit_routes
 from services.invoicer.detail import routes as detail_routes
 from services.invoicer.exporting import routes as export_routes
@@ -49,6 +52,7 @@ def make_app(settings: Settings) -> ServiceApp:
     api.include_router(webhooks.router)
     api.include_router(export_routes.router)
     api.include_router(audit_routes.router)
+    api.include_router(alert_routes.router)
     api.state.settings = settings
     api.state.engine = open_engine(settings, "tallybook_invoicer")
 
@@ -69,9 +73,15 @@ def make_app(settings: Settings) -> ServiceApp:
                     follower.catch_up,
                     seconds=settings.stripe_catch_up_seconds,
                 )
+                evaluator = Evaluator(api.state.engine)
+                thresholds = Duty("thresholds", evaluator.evaluate, seconds=settings.alerts_seconds)
+                watch = SilenceWatch(settings, api.state.engine)
+                silences = Duty("silent sources", watch.look, seconds=settings.silence_seconds)
                 async with (
                     running(applying.run()),
                     running(catching_up.run()),
+                    running(thresholds.run()),
+                    running(silences.run()),
                     SendingUnderWay(sender) as under_way,
                 ):
                     api.state.gateway = gateway

@@ -5,8 +5,8 @@ The migrations make the tables; a test holds the two together.
 
 from sqlmodel import SQLModel
 
-from shared.tables import everyone, ingest, invoicer, notices, rater
+from shared.tables import alerts, everyone, ingest, invoicer, notices, rater
 
 metadata = SQLModel.metadata
 
-__all__ = ["everyone", "ingest", "invoicer", "metadata", "notices", "rater"]
+__all__ = ["alerts", "everyone", "ingest", "invoicer", "metadata", "notices", "rater"]

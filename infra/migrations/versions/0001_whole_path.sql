@@ -527,6 +527,50 @@ COMMENT ON COLUMN sending_leases.number IS
 COMMENT ON COLUMN sending_leases.holder IS
     'an advisory lock of this number is held for as long as the holder''s connection stands';
 
+-- invoicer: alerts ---------------------------------------------------------------------------
+
+CREATE TABLE alerts (
+    id text PRIMARY KEY,
+    customer_id text REFERENCES customers,
+    meter text REFERENCES meters,
+    currency text,
+    budget numeric CHECK (budget > 0),
+    thresholds numeric[] NOT NULL CHECK (cardinality(thresholds) > 0 AND 0 < ALL (thresholds)),
+    since billing_period NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL,
+    removed_at timestamptz,
+    CHECK ((meter IS NULL) <> (currency IS NULL))
+);
+COMMENT ON TABLE alerts IS 'rules on what a customer''s month comes to; they never change';
+COMMENT ON COLUMN alerts.customer_id IS 'null: every customer, also those to come';
+COMMENT ON COLUMN alerts.meter IS 'on this meter''s quantity; null: on what is due in the currency';
+COMMENT ON COLUMN alerts.thresholds IS 'percents where there is a budget; amounts or quantities else';
+COMMENT ON COLUMN alerts.since IS 'the first month that it looks at';
+CREATE UNIQUE INDEX alerts_alike ON alerts (customer_id, meter, currency, budget, thresholds)
+    NULLS NOT DISTINCT WHERE removed_at IS NULL;
+
+CREATE TABLE alerts_raised (
+    alert_id text NOT NULL REFERENCES alerts,
+    customer_id text NOT NULL REFERENCES customers,
+    period billing_period NOT NULL,
+    threshold numeric NOT NULL,
+    reached numeric NOT NULL,
+    raised_at timestamptz NOT NULL,
+    PRIMARY KEY (alert_id, customer_id, period, threshold)
+);
+COMMENT ON TABLE alerts_raised IS 'one row a threshold, customer and month, whatever comes after';
+COMMENT ON COLUMN alerts_raised.reached IS 'what the month came to when it was raised';
+CREATE INDEX alerts_raised_period ON alerts_raised (period, customer_id);
+
+CREATE TABLE silences_raised (
+    source text NOT NULL,
+    since timestamptz NOT NULL,
+    raised_at timestamptz NOT NULL,
+    PRIMARY KEY (source, since)
+);
+COMMENT ON COLUMN silences_raised.since IS 'when its last event came, to the second';
+
 -- invoicer: notices --------------------------------------------------------------------------
 
 CREATE TABLE outbox (
@@ -633,6 +677,8 @@ GRANT INSERT ON invoice_lines, invoice_line_items, invoice_carries TO tallybook_
 GRANT UPDATE (invoice_id) ON invoice_line_items, invoice_carries TO tallybook_invoicer;
 REVOKE EXECUTE ON FUNCTION withdraw_run FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION withdraw_run TO tallybook_invoicer;
+GRANT INSERT ON alerts, alerts_raised, silences_raised TO tallybook_invoicer;
+GRANT UPDATE (removed_at) ON alerts TO tallybook_invoicer;
 
 GRANT INSERT ON outbox TO tallybook_invoicer;
 GRANT UPDATE (fanned_out_at) ON outbox TO tallybook_invoicer;

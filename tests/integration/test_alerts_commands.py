@@ -1,0 +1,144 @@
+"""Alerts by command and over HTTP: what is asked for wrongly is said, and each act is audited."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.periods import Period
+from shared.web import wait_until
+from tests.integration.conftest import OpenWorld
+from tests.integration.harness.events import executions
+from tests.integration.harness.world import World
+from tests.integration.test_invoicer_commands import tallybook
+
+
+@pytest.fixture(scope="module")
+async def world(new_world: OpenWorld) -> AsyncIterator[World]:
+    """A world with all services, the invoicer's evaluating ten times a second."""
+    async with new_world() as made:
+        await made.apply_catalogue()
+        await made.add_customer("acme", "standard")
+        for service in ("ingest", "rater"):
+            await made.start(service)
+        await made.start("invoicer", alerts_seconds=0.1, silence_seconds=0.1)
+        yield made
+
+
+async def ask(
+    world: World, method: str, path: str, body: Any = None, *, key: str | None = None
+) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {world.finance_key if key is None else key}"}
+    url = f"{world.settings.invoicer_url}/v1/{path}"
+    return await world.http.request(method, url, json=body, headers=headers)
+
+
+async def test_from_an_event_to_what_was_raised(world: World) -> None:
+    month = str(world.period)
+    added = await tallybook(
+        world, "alerts", "add", "--customer", "acme", "--budget", "0.56", "--percent", "100",
+        "--percent", "50", "--since", month, "--json",
+    )  # fmt: skip
+    assert added.status == 0, added.err
+    alert = added.document
+    assert (alert["on"], alert["currency"], alert["meter"]) == ("spend", "USD", None)
+    assert (alert["budget"], alert["percents"], alert["thresholds"]) == ("0.56", ["50", "100"], [])
+    listed = await tallybook(world, "alerts", "list")
+    assert alert["id"] in listed.out
+    assert "50 %, 100 %" in listed.out
+
+    await world.send(executions("acme", 9, period=world.period))
+    found: list[dict[str, Any]] = []
+
+    async def first_is_raised() -> bool:
+        answer = await ask(world, "GET", f"alerts/raised?customer=acme&period={month}")
+        found[:] = answer.json()["raised"]
+        return bool(found)
+
+    await wait_until(first_is_raised)
+    (one,) = found
+    assert one["raised_at"] is not None
+    assert {**one, "raised_at": None} == {
+        "alert": alert["id"],
+        "customer": "acme",
+        "period": month,
+        "on": "spend",
+        "currency": "USD",
+        "meter": None,
+        "threshold": "0.28",
+        "reached": one["reached"],
+        "budget": "0.56",
+        "percent": "50",
+        "raised_at": None,
+    }
+    command = await tallybook(world, "alerts", "raised", "--customer", "acme", "--json")
+    assert command.document == {"raised": found, "more": False}
+    metrics = await world.metrics("invoicer")
+    assert metrics['tallybook_invoicer_alerts_raised_total{type="usage.threshold_reached"}'] == 1
+    for work in ("thresholds", "sources"):
+        name = f'tallybook_invoicer_alerts_evaluated_timestamp_seconds{{work="{work}"}}'
+        assert metrics[name] > datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+
+    removed = await tallybook(world, "alerts", "remove", alert["id"])
+    assert (removed.status, removed.out.strip()) == (0, f"{alert['id']} is removed")
+    again = await tallybook(world, "alerts", "remove", alert["id"])
+    assert (again.status, "was removed before" in again.err) == (1, True)
+    assert (await tallybook(world, "alerts", "list", "--json")).document == {"alerts": []}
+    entries = await world.fetch(
+        "SELECT act, actor, before, after FROM audit_entries WHERE subject = $1 ORDER BY id",
+        alert["id"],
+    )
+    assert [entry["act"] for entry in entries] == ["alert.add", "alert.remove"]
+    assert all(entry["actor"].startswith("cli:") for entry in entries)
+    assert entries[0]["after"] == entries[1]["before"]
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("--customer nobody --at 5", "there is no customer 'nobody'"),
+        ("--customer acme --meter nothing --at 5", "there is no meter 'nothing'"),
+        ("--customer acme --currency EUR --at 5", "is invoiced in USD, not in EUR"),
+        ("--at 5", "needs a currency"),
+        ("--currency XYZ --at 5", "currency 'XYZ' is not known"),
+        ("--customer acme --at 0", "0 is no threshold"),
+        ("--customer acme --at five", "'five' is no decimal number"),
+        ("--customer acme --percent 80", "say how much"),
+        ("--customer acme --at 5 --at 5.0", "named twice"),
+        ("--customer acme", "at least one threshold"),
+    ],
+)
+async def test_what_is_wrong_is_said(world: World, words: str, answer: str) -> None:
+    ran = await tallybook(world, "alerts", "add", *words.split())
+    assert ran.status != 0
+    assert answer in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+
+
+async def test_the_same_over_http(world: World) -> None:
+    body = {"customer": "acme", "meter": "executions", "thresholds": ["1000", "20.5"]}
+    added = await ask(world, "POST", "alerts", body)
+    assert added.status_code == 201
+    alert = added.json()
+    assert (alert["thresholds"], alert["since"]) == (
+        ["20.5", "1000"],
+        str(Period.of(datetime.now(UTC))),
+    )
+    twice = await ask(world, "POST", "alerts", {**body, "since": "2026-01"})
+    assert (twice.status_code, "the same alert" in twice.json()["detail"]) == (409, True)
+    assert (await ask(world, "GET", "alerts")).json() == {"alerts": [alert]}
+    wrong = await ask(world, "POST", "alerts", {"percents": ["80"]})
+    assert (wrong.status_code, wrong.json()["type"]) == (422, "urn:tallybook:problem:invalid_alert")
+    assert (await ask(world, "GET", "alerts/raised?customer=nobody")).status_code == 404
+    assert (await ask(world, "GET", "alerts/raised?period=2026")).status_code == 422
+    assert (await ask(world, "GET", "alerts", key=world.producer_key)).status_code == 403
+    removed = await ask(world, "DELETE", f"alerts/{alert['id']}")
+    assert removed.json() == {**alert, "removed_at": removed.json()["removed_at"]}
+    assert removed.json()["removed_at"] is not None
+    assert (await ask(world, "DELETE", "alerts/nothing")).status_code == 404
+    (actors,) = await world.fetch(
+        "SELECT array_agg(actor) AS found FROM audit_entries WHERE subject = $1", alert["id"]
+    )
+    assert [one.partition(":")[0] for one in actors["found"]] == ["key", "key"]
