@@ -23,6 +23,7 @@ from services.invoicer.auditing.commands import audit_command
 from services.invoicer.detail.commands import detail_command
 from services.invoicer.exporting.commands import export_command
 from services.invoicer.following import commands as following_commands
+from services.invoicer.notifying import commands as notifying_commands
 from services.invoicer.reconciliation.commands import reconcile_command
 from services.rater import app as rater_app
 from services.rater import commands as rater_commands
@@ -94,6 +95,7 @@ cli.add_typer(invoicer_commands.invoices, name="invoices", no_args_is_help=True)
 cli.command("reconcile")(reconcile_command)
 cli.command("audit")(audit_command)
 cli.command("export", no_args_is_help=True)(export_command)
+cli.add_typer(notifying_commands.webhooks, name="webhooks", no_args_is_help=True)
 cli.add_typer(ingest_commands.keys, name="keys", no_args_is_help=True)
 set_aside_commands.events.command("send")(send_command)
 set_aside_commands.events.command("void")(correction_commands.void_command)
