@@ -15,6 +15,9 @@ from services.invoicer.exporting import routes as export_routes
 from services.invoicer.following import routes as following_routes
 from services.invoicer.following import webhooks
 from services.invoicer.following.follower import Follower
+from services.invoicer.notifying import routes as notifying_routes
+from services.invoicer.notifying.courier import Courier
+from services.invoicer.notifying.rounds import Rounds
 from services.invoicer.sending import Sender
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.under_way import SendingUnderWay
@@ -26,6 +29,8 @@ from shared.settings import Settings
 from shared.web import ServiceApp, make_api, running, serve
 
 _APPLY_SECONDS = 1.0
+_ROUND_SECONDS = 1.0
+_MEASURE_SECONDS = 15.0
 
 
 class NoSubscriber(KafkaBroker):
@@ -53,13 +58,19 @@ def make_app(settings: Settings) -> ServiceApp:
     api.include_router(export_routes.router)
     api.include_router(audit_routes.router)
     api.include_router(alert_routes.router)
+    api.include_router(notifying_routes.router)
     api.state.settings = settings
     api.state.engine = open_engine(settings, "tallybook_invoicer")
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         try:
-            async with keys, StripeGateway(settings) as gateway:
+            async with (
+                keys,
+                StripeGateway(settings) as gateway,
+                Courier(settings) as courier,
+                Rounds(api.state.engine, courier) as rounds,
+            ):
                 sender = Sender(
                     api.state.engine,
                     gateway,
@@ -77,14 +88,19 @@ def make_app(settings: Settings) -> ServiceApp:
                 thresholds = Duty("thresholds", evaluator.evaluate, seconds=settings.alerts_seconds)
                 watch = SilenceWatch(settings, api.state.engine)
                 silences = Duty("silent sources", watch.look, seconds=settings.silence_seconds)
+                delivering = Duty("notices", rounds.begin, seconds=_ROUND_SECONDS)
+                measuring = Duty("figures of notices", rounds.measure, seconds=_MEASURE_SECONDS)
                 async with (
                     running(applying.run()),
                     running(catching_up.run()),
                     running(thresholds.run()),
                     running(silences.run()),
+                    running(delivering.run()),
+                    running(measuring.run()),
                     SendingUnderWay(sender) as under_way,
                 ):
                     api.state.gateway = gateway
+                    api.state.courier = courier
                     api.state.under_way = under_way
                     routes.require_finance.ring = keys
                     yield

@@ -1,5 +1,6 @@
 """Alerts by command and over HTTP: what is asked for wrongly is said, and each act is audited."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from tests.integration.conftest import OpenWorld
 from tests.integration.harness.events import executions
 from tests.integration.harness.world import World
 from tests.integration.test_invoicer_commands import tallybook
+from tests.services.invoicer.notifying.receiver import running_receiver
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,9 @@ async def world(new_world: OpenWorld) -> AsyncIterator[World]:
         await made.add_customer("acme", "standard")
         for service in ("ingest", "rater"):
             await made.start(service)
-        await made.start("invoicer", alerts_seconds=0.1, silence_seconds=0.1)
+        await made.start(
+            "invoicer", webhook_private_addresses=True, alerts_seconds=0.1, silence_seconds=0.1
+        )
         yield made
 
 
@@ -35,7 +39,30 @@ async def ask(
     return await world.http.request(method, url, json=body, headers=headers)
 
 
-async def test_from_an_event_to_what_was_raised(world: World) -> None:
+async def test_from_an_event_to_a_webhook_and_what_was_raised(world: World) -> None:
+    async with running_receiver() as receiver:
+        wanted = {"url": receiver.url, "types": ["usage.threshold_reached"]}
+        endpoint = (await ask(world, "POST", "webhooks", wanted)).json()
+        alert, found = await raise_one(world)
+        await receiver.has(1)
+        (message,) = receiver.received
+    assert message.is_signed_by(endpoint["secret"])
+    assert message.document["type"] == "usage.threshold_reached"
+    assert {**message.document["data"], "raised_at": found["raised_at"]} == found
+    assert message.document["timestamp"] == found["raised_at"]
+
+    command = await tallybook(world, "alerts", "raised", "--customer", "acme", "--json")
+    assert command.document == {"raised": [found], "more": False}
+    metrics = await world.metrics("invoicer")
+    assert metrics['tallybook_invoicer_alerts_raised_total{type="usage.threshold_reached"}'] == 1
+    for work in ("thresholds", "sources"):
+        name = f'tallybook_invoicer_alerts_evaluated_timestamp_seconds{{work="{work}"}}'
+        assert metrics[name] > datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    await remove(world, alert)
+
+
+async def raise_one(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Add an alert by command, and send the events that reach its first threshold."""
     month = str(world.period)
     added = await tallybook(
         world, "alerts", "add", "--customer", "acme", "--budget", "0.56", "--percent", "100",
@@ -57,7 +84,8 @@ async def test_from_an_event_to_what_was_raised(world: World) -> None:
         found[:] = answer.json()["raised"]
         return bool(found)
 
-    await wait_until(first_is_raised)
+    async with asyncio.timeout(60):
+        await wait_until(first_is_raised)
     (one,) = found
     assert one["raised_at"] is not None
     assert {**one, "raised_at": None} == {
@@ -73,14 +101,11 @@ async def test_from_an_event_to_what_was_raised(world: World) -> None:
         "percent": "50",
         "raised_at": None,
     }
-    command = await tallybook(world, "alerts", "raised", "--customer", "acme", "--json")
-    assert command.document == {"raised": found, "more": False}
-    metrics = await world.metrics("invoicer")
-    assert metrics['tallybook_invoicer_alerts_raised_total{type="usage.threshold_reached"}'] == 1
-    for work in ("thresholds", "sources"):
-        name = f'tallybook_invoicer_alerts_evaluated_timestamp_seconds{{work="{work}"}}'
-        assert metrics[name] > datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    return alert, one
 
+
+async def remove(world: World, alert: dict[str, Any]) -> None:
+    """Remove it by command, which stands in the audit."""
     removed = await tallybook(world, "alerts", "remove", alert["id"])
     assert (removed.status, removed.out.strip()) == (0, f"{alert['id']} is removed")
     again = await tallybook(world, "alerts", "remove", alert["id"])

@@ -590,6 +590,46 @@ COMMENT ON COLUMN outbox.key IS 'makes the same notice the same: with the type, 
 COMMENT ON COLUMN outbox.fanned_out_at IS 'when deliveries were made of it; null: not yet';
 CREATE INDEX outbox_waiting ON outbox (put_at) WHERE fanned_out_at IS NULL;
 
+CREATE TABLE notice_endpoints (
+    id text PRIMARY KEY,
+    url text NOT NULL,
+    types text[] NOT NULL,
+    description text NOT NULL DEFAULT '',
+    state text NOT NULL CHECK (state IN ('enabled', 'disabled', 'removed')),
+    disabled_because text,
+    secret text,
+    former_secret text,
+    former_until timestamptz,
+    created_at timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL,
+    CHECK ((state = 'disabled') = (disabled_because IS NOT NULL)),
+    CHECK (state <> 'removed' OR (secret IS NULL AND former_secret IS NULL)),
+    CHECK ((former_secret IS NULL) = (former_until IS NULL))
+);
+COMMENT ON COLUMN notice_endpoints.types IS 'the types of notices that it is told; empty: all';
+COMMENT ON COLUMN notice_endpoints.secret IS
+    'signs its messages, so that it has to be kept as it is; null for e-mail';
+COMMENT ON COLUMN notice_endpoints.former_secret IS 'signs beside it until `former_until`';
+
+CREATE TABLE notice_deliveries (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    notice_id text NOT NULL REFERENCES outbox,
+    endpoint_id text NOT NULL REFERENCES notice_endpoints,
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'dead')),
+    attempts integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL,
+    last_answer text,
+    created_at timestamptz NOT NULL,
+    delivered_at timestamptz,
+    UNIQUE (notice_id, endpoint_id),
+    CHECK ((state = 'delivered') = (delivered_at IS NOT NULL))
+);
+COMMENT ON COLUMN notice_deliveries.next_attempt_at IS
+    'an attempt under way has moved it on: only if nothing is heard of it is it due again';
+CREATE INDEX notice_deliveries_due ON notice_deliveries (endpoint_id, next_attempt_at)
+    WHERE state = 'waiting';
+CREATE INDEX notice_deliveries_dead ON notice_deliveries (endpoint_id) WHERE state = 'dead';
+
 -- everyone -----------------------------------------------------------------------------------
 
 CREATE TABLE audit_entries (
@@ -682,3 +722,5 @@ GRANT UPDATE (removed_at) ON alerts TO tallybook_invoicer;
 
 GRANT INSERT ON outbox TO tallybook_invoicer;
 GRANT UPDATE (fanned_out_at) ON outbox TO tallybook_invoicer;
+GRANT INSERT, UPDATE ON notice_endpoints, notice_deliveries TO tallybook_invoicer;
+REVOKE SELECT ON notice_endpoints FROM tallybook_ingest, tallybook_rater;  -- it holds secrets
