@@ -56,7 +56,7 @@ async def add_endpoint(
         if one not in TYPES:
             raise InvalidInputError(f"there is no type {one!r}; the types: {', '.join(TYPES)}")
     endpoint = NoticeEndpoint(
-        id=f"ep_{secrets.token_hex(8)}",
+        id=f"ep_{secrets.token_hex(6)}",
         url=url,
         types=sorted(set(types)) or (list(ALERTS) if is_mail else []),
         description=description,

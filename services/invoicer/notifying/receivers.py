@@ -72,7 +72,7 @@ async def post_message(
             return await _post(client, address, found, headers, body, now)
     except AddressRefusedError as error:
         return Answer(str(error))
-    except TimeoutError:
+    except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
         return Answer(f"no answer within {SECONDS:g} seconds")
     except httpx.TransportError as error:
         return Answer(f"the connection failed: {str(error) or type(error).__name__}")

@@ -59,7 +59,8 @@ class Receiver:
     url: str = ""
     received: list[Received] = field(default_factory=list)
     answer: Callable[[int], Behaviour] = lambda _place: 204
-    _handlers: set[asyncio.Task[Any]] = field(default_factory=set)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once what hangs is to break."""
 
     @property
     def ids(self) -> list[str]:
@@ -76,16 +77,9 @@ class Receiver:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one request of a connection."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._handlers.add(task)
-        try:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             await self._take(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # nobody spoke, or nobody listens any more
-        finally:
-            self._handlers.discard(task)
-            writer.close()
+        writer.close()
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -97,7 +91,7 @@ class Receiver:
         self.received.append(Received(head[0].split(" ")[1], headers, body))
         behaviour = self.answer(place)
         if behaviour == "hang":
-            await asyncio.sleep(3_600)
+            await self.let_go.wait()
         if isinstance(behaviour, str):
             return
         status, more = behaviour if isinstance(behaviour, tuple) else (behaviour, {})
@@ -105,11 +99,6 @@ class Receiver:
         lines += [f"{name}: {value}" for name, value in more.items()]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         await writer.drain()
-
-    def let_go(self) -> None:
-        """Break what hangs."""
-        for task in self._handlers:
-            task.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -123,7 +112,7 @@ async def running_receiver(tls: ssl.SSLContext | None = None) -> AsyncIterator[R
         yield receiver
     finally:
         server.close()
-        receiver.let_go()
+        receiver.let_go.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await server.wait_closed()
