@@ -1,6 +1,7 @@
 """Alerts are raised once, at the bound and not before, on what the month's invoice will say."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -26,7 +27,6 @@ from tests.integration.conftest import OpenWorld
 from tests.integration.harness.events import SOURCE, Event, encoded, execution, executions
 from tests.integration.harness.world import World
 
-HUNDRED = (Decimal(100),)
 SHARED = """
 meters:
   users: {event_type: ai.execution.finished, aggregate: unique_count, property: key_label}
@@ -363,22 +363,39 @@ async def test_quantities_of_a_switched_customer_are_what_usage_says(world: Worl
 # which months -------------------------------------------------------------------------------------
 
 
+@contextlib.asynccontextmanager
+async def closed(world: World, at: datetime) -> AsyncIterator[None]:
+    """Have the world's month closed since a moment."""
+    await world.fetch(
+        "INSERT INTO periods VALUES ($1, 'closed', '{}', $2, $2)", str(world.period), at
+    )
+    try:
+        yield
+    finally:
+        await world.fetch("DELETE FROM periods")
+
+
 async def test_a_closed_month_is_looked_at_for_a_day_more_and_no_longer(world: World) -> None:
     await world.add_customer("closed", "byok")
     await use(world, "closed", 1)
-    closed_at = datetime.now(UTC)
-    await world.fetch(
-        "INSERT INTO periods VALUES ($1, 'closed', '{}', $2, $2)", str(world.period), closed_at
-    )
-    try:
-        await add(world, "closed", meter="executions", at=["1"])
-        engine = world.engine("tallybook_invoicer")
-        later = Evaluator(engine, lambda: closed_at + timedelta(days=1, seconds=1))
+    await add(world, "closed", meter="executions", at=["1"])
+    engine, at = world.engine("tallybook_invoicer"), datetime.now(UTC)
+    async with closed(world, at):
+        later = Evaluator(engine, lambda: at + timedelta(days=1, seconds=1))
         assert await evaluate(world, later) == []
-        soon = Evaluator(engine, lambda: closed_at + timedelta(hours=23))
+        soon = Evaluator(engine, lambda: at + timedelta(hours=23))
         assert await evaluate(world, soon) == [("closed", "1")]
-    finally:
-        await world.fetch("DELETE FROM periods")
+
+
+async def test_late_usage_is_spent_in_the_month_on_whose_invoice_it_is(world: World) -> None:
+    await world.add_customer("tardy", "byok")
+    async with closed(world, datetime.now(UTC)):
+        await use(world, "tardy", 1)
+        spend = await add(world, "tardy", at=["0.002"])
+        usage = await add(world, "tardy", meter="executions", at=["1"])
+        assert len(await evaluate(world)) == 2
+    assert await raised(world, spend) == [("tardy", str(world.period.next()), "0.002")]
+    assert await raised(world, usage) == [("tardy", str(world.period), "1")]
 
 
 async def test_a_month_before_the_alerts_first_is_not_looked_at(world: World) -> None:

@@ -29,7 +29,10 @@ _AFTER_CLOSE = timedelta(days=1)
 """So long a closed month is looked at still: what it came to at the very end is not missed."""
 _AT_ONCE = 1_000
 
-_OVER = text("SELECT max(period)::text FROM periods WHERE closed_at < :before")
+_SPAN = text(
+    "SELECT (SELECT max(period)::text FROM periods WHERE closed_at < :before) AS over,"
+    " (SELECT min(starts_at) FROM contracts) AS first"
+)
 _RAISED = text(
     "SELECT alert_id, customer_id, period::text, threshold FROM alerts_raised"
     " WHERE period = ANY(CAST(:months AS text[]))"
@@ -91,15 +94,14 @@ class Evaluator:
 
 async def _months(session: AsyncSession, rules: Sequence[Rule], now: datetime) -> list[str]:
     """Name the months to look at: from the first that an alert looks at and is open, to now's."""
-    if not rules:
+    span = (await session.execute(_SPAN, {"before": now - _AFTER_CLOSE})).one()
+    if not rules or span.first is None:
         return []
-    last = Period.of(now)
-    month = Period.parse(min(rule.since for rule in rules))
-    over = await session.scalar(_OVER, {"before": now - _AFTER_CLOSE})
-    if over is not None:
-        month = max(month, Period.parse(over).next())
+    month = max(Period.parse(min(rule.since for rule in rules)), Period.of(span.first))
+    if span.over is not None:
+        month = max(month, Period.parse(span.over).next())
     months = []
-    while month <= last:
+    while month <= Period.of(now):
         months.append(str(month))
         month = month.next()
     return months

@@ -1,7 +1,7 @@
 """What can be watched of alerts: how many were raised, and when it was last looked."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import Counter, Gauge
 
@@ -15,8 +15,10 @@ _EVALUATED = Gauge(
     "When thresholds, and sources, were last looked at to the end",
     ["work"],
 )
-for _type in ALERTS:
+for _type in ALERTS:  # each is there from the start, at 0
     _RAISED.labels(_type)
+for _work in get_args(Work):
+    _EVALUATED.labels(_work)
 
 
 def told(notice_type: NoticeType, count: int) -> None:
