@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
-from services.invoicer.alerts import book
+from services.invoicer.alerts import book, evaluating
 from services.invoicer.alerts.adding import Wanted
 from services.invoicer.alerts.evaluating import Evaluator, raise_alerts
 from services.invoicer.alerts.reaching import Measure, Measured, Reached
@@ -20,7 +21,7 @@ from services.invoicer.planning import read_drafts
 from services.rater.corrections import voiding
 from services.rater.usage.month import whole_quantities
 from services.rater.usage.reading import read_month
-from shared.database import POSTING_LOCK
+from shared.database import POSTING_LOCK, Role
 from shared.periods import Period
 from shared.tables.alerts import Alert
 from tests.integration.conftest import OpenWorld
@@ -147,7 +148,10 @@ async def test_just_below_raises_nothing_and_the_next_event_raises_once(world: W
     ]
 
 
-async def test_several_percents_crossed_at_once_give_one_notice_each(world: World) -> None:
+async def test_several_percents_crossed_at_once_give_one_notice_each(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "_AT_ONCE", 2)
     await world.add_customer("many", "byok")
     percents = [Decimal(one) for one in ("50", "80", "100", "120")]
     alert = await add(world, "many", meter="executions", budget=Decimal(10), percents=percents)
@@ -279,6 +283,23 @@ async def test_what_is_removed_while_it_is_evaluated_is_not_raised(world: World)
         assert await raise_alerts(session, reached, datetime.now(UTC)) == []
 
 
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("tallybook_rater", "INSERT INTO silences_raised VALUES ('s', now(), now())"),
+        ("tallybook_ingest", "UPDATE alerts SET removed_at = now()"),
+        ("tallybook_invoicer", "DELETE FROM alerts_raised"),
+        ("tallybook_invoicer", "UPDATE alerts SET thresholds = '{1}'"),
+    ],
+)
+async def test_no_other_service_writes_alerts_and_none_takes_back(
+    world: World, role: Role, statement: str
+) -> None:
+    async with world.connect(role) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+
+
 # what is measured ---------------------------------------------------------------------------------
 
 
@@ -303,6 +324,11 @@ async def test_spend_is_the_sum_of_what_will_be_on_the_invoice(world: World) -> 
         assert spent == drafts
         key = Measured("sum", str(world.period), Measure(None, "USD"))
         assert spent[key] == 19 + Decimal("0.007") * (number + 1)
+    months = [str(world.period), str(world.period.next())]
+    async with world.sessions("tallybook_invoicer") as session:
+        both = await spending.read(session, months)
+        assert both == await Spending().read(session, months)
+    assert both.items() > spent.items()
 
 
 INSERT = """
