@@ -38,8 +38,9 @@ def letter(notice: Notice, *, sender: str, mailbox: str) -> EmailMessage:
 def _headline(notice: Notice) -> str:
     kind = _KIND[notice.type.partition(".")[0]]
     headline = f"{kind} {notice.subject} {_HAPPENED[notice.type]}"
-    total, currency = notice.data.get("total"), notice.data.get("currency")
-    return headline if total is None or currency is None else f"{headline}: {total} {currency}"
+    amount = notice.data.get("total") or notice.data.get("reached")
+    unit = notice.data.get("currency") or notice.data.get("meter")
+    return headline if amount is None or unit is None else f"{headline}: {amount} {unit}"
 
 
 def _text(notice: Notice, headline: str) -> str:

@@ -24,6 +24,16 @@ def test_it_says_what_happened_in_the_subject_and_what_is_known_in_the_text() ->
     ]
 
 
+def test_a_threshold_says_what_the_month_has_come_to() -> None:
+    for data, words in (
+        ({"reached": "81.20", "currency": "USD", "meter": None}, "81.20 USD"),
+        ({"reached": "40000", "currency": None, "meter": "executions"}, "40000 executions"),
+    ):
+        alert = notice(type="usage.threshold_reached", subject="acme", data=data)
+        subject = letter(alert, **TO)["Subject"]
+        assert subject == f"Tallybook: customer acme has reached a threshold: {words}"
+
+
 def test_it_has_the_same_name_each_time_and_another_than_others() -> None:
     assert letter(notice(), **TO)["Message-ID"] == letter(notice(), **TO)["Message-ID"]
     assert letter(notice(), **TO)["Message-ID"] == f"<{notice().id}@acme.example>"
