@@ -40,6 +40,12 @@ def test_it_has_the_same_name_each_time_and_another_than_others() -> None:
     assert letter(notice(key="inv_2"), **TO)["Message-ID"] != letter(notice(), **TO)["Message-ID"]
 
 
+def test_a_sender_may_have_a_name() -> None:
+    written = letter(notice(), sender="Tallybook <tallybook@acme.example>", mailbox="a@b.example")
+    assert written["From"] == "Tallybook <tallybook@acme.example>"
+    assert written["Message-ID"] == f"<{notice().id}@acme.example>"
+
+
 def test_every_type_has_its_words() -> None:
     subjects = {letter(notice(type=one), **TO)["Subject"] for one in TYPES}
     assert len(subjects) == len(TYPES)
