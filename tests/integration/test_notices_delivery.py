@@ -10,7 +10,7 @@ import pytest
 from services.invoicer.notifying import deliveries, endpoints
 from services.invoicer.notifying.answers import DELAYS, MOST_ATTEMPTS, Answer
 from services.invoicer.notifying.notices import TYPES
-from services.invoicer.notifying.rounds import Rounds
+from services.invoicer.notifying.rounds import AT_ONCE, Rounds
 from shared.errors import ConflictingStateError, NotFoundError
 from shared.moments import format_moment
 from shared.web import wait_until
@@ -269,3 +269,16 @@ async def test_for_a_day_after_a_rotation_both_secrets_sign(
     then = int(second.headers["webhook-timestamp"])
     assert second.is_signed_by(rotated.secret, now=then)
     assert not second.is_signed_by(former, now=then)
+
+
+async def test_what_is_on_its_way_at_the_end_is_still_answered_and_nothing_more_is_taken(
+    told: Telling, receiver: Receiver
+) -> None:
+    receiver.answer = lambda _place: "late"
+    await told.add(receiver.url)
+    await told.put(*(notice(f"inv_{place}") for place in range(AT_ONCE + 3)))
+    async with Rounds(told.world.engine("tallybook_invoicer"), told.courier, told.clock) as rounds:
+        await rounds.begin()
+        await receiver.has(AT_ONCE)
+        asyncio.get_running_loop().call_later(0.2, receiver.let_go.set)
+    assert Counter(await told.states()) == {"delivered": AT_ONCE, "waiting": 3}
