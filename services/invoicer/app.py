@@ -46,6 +46,7 @@ class NoSubscriber(KafkaBroker):
 def make_app(settings: Settings) -> ServiceApp:
     """Make the invoicer's app; it answers at once and says what it still waits for."""
     keys = KeyRing(settings, "tallybook_invoicer")
+    courier = Courier(settings)
 
     async def readiness() -> Sequence[str]:
         return [] if keys.ready else ["postgres"]
@@ -68,7 +69,7 @@ def make_app(settings: Settings) -> ServiceApp:
             async with (
                 keys,
                 StripeGateway(settings) as gateway,
-                Courier(settings) as courier,
+                courier,
                 Rounds(api.state.engine, courier) as rounds,
             ):
                 sender = Sender(

@@ -130,7 +130,7 @@ async def _freeze(
             for source_id, position in draft.carried.items()
         ],
     )
-    await tell_previewed(session, (Invoice(**row) for row in rows), now)
+    await tell_previewed(session, rows, now)
 
 
 def _invoice_row(

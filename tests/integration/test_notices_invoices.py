@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from services.invoicer.reopening import reopen_period
+from services.invoicer.stripe_objects import StripeFault
 from shared.tables.invoicer import Invoice
 from tests.integration.harness.world import World
 from tests.services.invoicer import months
@@ -19,75 +20,68 @@ from tests.services.invoicer.sent import ITEMS, SentMonth, sent_month
 
 @pytest.fixture
 async def month(world: World) -> AsyncIterator[SentMonth]:
-    async with sent_month(world, acme=ITEMS) as made:
+    customers = ("paid", "void_by_us", "void_at_stripe", "void_cut_short", "left")
+    async with sent_month(world, **dict.fromkeys(customers, ITEMS)) as made:
         yield made
 
 
-async def _told(world: World) -> list[tuple[str, str]]:
-    rows = await world.fetch("SELECT type, subject FROM outbox ORDER BY put_at, type")
-    return [(row["type"], row["subject"]) for row in rows]
-
-
-async def _data(world: World, kind: str) -> dict[str, Any]:
-    row = (await world.fetch("SELECT data FROM outbox WHERE type = $1", kind))[0]
-    data: dict[str, Any] = json.loads(row["data"])
-    return data
-
-
-async def _until_told(month: SentMonth) -> None:
-    await month.follower().catch_up()
-    await month.follower().follow_all()
-
-
-async def test_an_invoice_is_previewed_finalized_and_paid(month: SentMonth) -> None:
-    invoice = await month.invoice()
-    await month.at_stripe("acme", "pay", paid_out_of_band=True)
-    await _until_told(month)
-    assert await _told(month.world) == [
-        ("invoice.previewed", invoice.id),
-        ("invoice.finalized", invoice.id),
-        ("invoice.paid", invoice.id),
-    ]
-    data = await _data(month.world, "invoice.paid")
-    assert (data["total"], data["currency"]) == ("15.00", "USD")
-    assert (data["invoice"], data["customer"]) == (invoice.id, "acme")
-    assert data["stripe_invoice"] == invoice.stripe_invoice_id
-    assert (await _data(month.world, "invoice.previewed"))["stripe_invoice"] is None
-
-
-@pytest.mark.parametrize("path", ["by us", "at stripe", "begun and then followed"])
-async def test_a_void_is_told_once_and_so_is_what_stands_in_its_place(
-    month: SentMonth, path: str
-) -> None:
-    first = await month.invoice()
-    if path == "at stripe":
-        await month.at_stripe("acme", "void")
-    elif path == "begun and then followed":
-        month.proxy.after = _lost
-        with pytest.raises(Exception, match=r"Stripe"):
-            await month.void(first)
-        month.proxy.after = give_back
-        assert await month.states() == ["finalized"]
-    if path != "by us":
-        await _until_told(month)
-    voided = await month.void(first, reissue=True)
-    await month.void(first, reissue=True)
-    await _until_told(month)
-    assert voided.reissued is not None
-    assert sorted(await _told(month.world)) == sorted(
-        [
-            ("invoice.previewed", first.id),
-            ("invoice.finalized", first.id),
-            ("invoice.void", first.id),
-            ("invoice.previewed", voided.reissued.id),
-        ]
+async def _told(world: World, subject: str | None = None) -> list[tuple[str, str]]:
+    """Give type and subject of notices, in the order in which they were put."""
+    rows = await world.fetch(
+        "SELECT type, subject FROM outbox WHERE $1::text IS NULL OR subject = $1"
+        " ORDER BY put_at, type",
+        subject,
     )
+    return [(row["type"].removeprefix("invoice."), row["subject"]) for row in rows]
 
 
-async def _lost(call: Call, answer: Response) -> Response:
+async def _look(month: SentMonth) -> None:
+    """Follow Stripe by every way that there is, twice."""
+    for _ in range(2):
+        await month.follower().catch_up()
+        await month.follower().follow_all()
+
+
+async def _lose_the_void(call: Call, answer: Response) -> Response:
     if call.name == "POST invoices/void":
         raise LostError
     return answer
+
+
+async def test_each_fate_of_an_invoice_is_told_once(month: SentMonth) -> None:
+    ours = {name: (await month.invoice(name)) for name in ("paid", "void_by_us", "void_at_stripe")}
+    cut_short = ours["void_cut_short"] = await month.invoice("void_cut_short")
+    await month.at_stripe("paid", "pay", paid_out_of_band=True)
+    await month.at_stripe("void_at_stripe", "void")
+    month.proxy.after = _lose_the_void
+    with pytest.raises(StripeFault):
+        await month.void(cut_short)
+    month.proxy.after = give_back
+    assert await month.states("void_cut_short") == ["finalized"]
+    again = (await month.void(ours["void_by_us"], reissue=True)).reissued
+    await _look(month)
+    for name in ("void_by_us", "void_at_stripe", "void_cut_short"):
+        await month.void(ours[name])
+    await month.void(ours["void_by_us"], reissue=True)
+    await _look(month)
+    for name, invoice in ours.items():
+        last = "paid" if name == "paid" else "void"
+        told = [kind for kind, _ in await _told(month.world, invoice.id)]
+        assert told == ["previewed", "finalized", last], name
+    assert again is not None
+    assert await _told(month.world, again.id) == [("previewed", again.id)]
+    left = await month.invoice("left")
+    assert len(await _told(month.world)) == 4 * 3 + 1 + 2
+    assert [kind for kind, _ in await _told(month.world, left.id)] == ["previewed", "finalized"]
+
+    query = "SELECT type, data FROM outbox WHERE subject = $1"
+    rows = await month.world.fetch(query, ours["paid"].id)
+    data: dict[str, Any] = {row["type"]: json.loads(row["data"]) for row in rows}
+    paid = data["invoice.paid"]
+    assert (paid["total"], paid["currency"]) == ("15.00", "USD")
+    assert (paid["invoice"], paid["customer"]) == (ours["paid"].id, "paid")
+    assert paid["stripe_invoice"] == ours["paid"].stripe_invoice_id
+    assert data["invoice.previewed"]["stripe_invoice"] is None
 
 
 async def test_one_that_is_adopted_after_a_crash_is_told_once(month: SentMonth) -> None:
@@ -98,9 +92,9 @@ async def test_one_that_is_adopted_after_a_crash_is_told_once(month: SentMonth) 
         await month.world.fetch("UPDATE invoices SET state = 'verified'")
         await month.world.fetch("UPDATE invoice_runs SET state = 'failed'")
         assert await month.send() == "done"
-    assert await month.held() == [("open", 1500)]
-    finalized = [one for one in await _told(month.world) if one[0] == "invoice.finalized"]
-    assert finalized == [("invoice.finalized", (await month.invoice()).id)]
+    assert await month.held("left") == [("open", 1500)]
+    finalized = [one for one in await _told(month.world) if one[0] == "finalized"]
+    assert len(finalized) == len(set(finalized)) == 5
 
 
 async def test_what_is_not_to_be_sent_is_no_preview_and_what_changed_is_told_again(
@@ -111,7 +105,7 @@ async def test_what_is_not_to_be_sent_is_no_preview_and_what_changed_is_told_aga
     await months.start(world)
     engine = world.engine("tallybook_invoicer")
     acme = (await months.invoices(world))["acme"]
-    assert await _told(world) == [("invoice.previewed", acme.id)]
+    assert await _told(world) == [("previewed", acme.id)]
     await reopen_period(engine, world.period, why="too early", actor="tests")
     await months.start(world)
     assert len(await _told(world)) == 1
@@ -121,4 +115,4 @@ async def test_what_is_not_to_be_sent_is_no_preview_and_what_changed_is_told_aga
     contract = (await world.fetch("SELECT id FROM contracts WHERE customer_id = 'acme'"))[0]["id"]
     await months.post(world, "acme", contract, [Item("3", "more")])
     await months.start(world)
-    assert await _told(world) == [("invoice.previewed", acme.id)] * 2
+    assert await _told(world) == [("previewed", acme.id)] * 2

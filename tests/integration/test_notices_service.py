@@ -1,19 +1,23 @@
 """Notices as their users see them: over HTTP, by commands, from processes that die."""
 
 import asyncio
+import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner, Result
 
+from services.cli import cli
+from services.invoicer.notifying.addresses import AddressRefusedError
 from services.invoicer.notifying.outbox import put_all
+from shared.errors import InvalidInputError, NotFoundError, WrongUseError
 from shared.web import wait_until
 from tests.integration.harness.world import World
-from tests.integration.test_invoicer_commands import tallybook
 from tests.services.invoicer.notifying.receiver import Receiver, running_receiver
-from tests.services.invoicer.notifying.telling import notice
+from tests.services.invoicer.notifying.telling import notice, telling
 
 PRIVATE = {"TALLYBOOK_WEBHOOK_PRIVATE_ADDRESSES": "true"}
 
@@ -53,6 +57,17 @@ async def _until_states(world: World, wanted: list[str]) -> None:
         await wait_until(there, first_delay=0.05, longest=0.05)
 
 
+async def _until_tried(world: World) -> None:
+    """Wait until something came of an attempt of the only delivery."""
+
+    async def tried() -> bool:
+        rows = await world.fetch("SELECT last_answer FROM notice_deliveries")
+        return bool(rows) and rows[0]["last_answer"] is not None
+
+    async with asyncio.timeout(60):
+        await wait_until(tried, first_delay=0.05, longest=0.05)
+
+
 async def _let_leases_end(world: World) -> None:
     """As if the minutes had passed that a process has for an attempt."""
     await world.fetch(
@@ -74,10 +89,9 @@ async def test_an_endpoint_over_http(
     assert receiver.received[0].is_signed_by(secret)
     assert receiver.received[0].document["data"]["example"] is True
 
-    receiver.answer = lambda place: 500 if place == 1 else 204
+    receiver.answer = lambda place: (500, {"retry-after": "3600"}) if place == 1 else 204
     await _put(world, "inv_1")
-    await receiver.has(2)
-    await _until_states(world, ["waiting"])
+    await _until_tried(world)
     (failed,) = (await http.get("/webhooks/deliveries?state=waiting")).json()["deliveries"]
     again = await http.post(f"/webhooks/deliveries/{failed['id']}/retry")
     assert again.json() == {"retried": 1}
@@ -122,25 +136,21 @@ async def test_what_is_refused_is_a_problem_that_says_why(
     assert (await http.get("/webhooks")).status_code == 401
     # One that was added when that was allowed, or whose name has come to mean another address.
     host = receiver.url.replace("127.0.0.1", "localhost").replace("http:", "https:")
-    added = await tallybook(world, "webhooks", "add", host, "--json", **PRIVATE)
-    assert added.status == 0, added.err
-    await _put(world, "inv_1")
-
-    async def tried() -> bool:
-        rows = await world.fetch("SELECT last_answer FROM notice_deliveries")
-        return bool(rows) and rows[0]["last_answer"] is not None
-
-    async with asyncio.timeout(60):
-        await wait_until(tried, first_delay=0.05, longest=0.05)
-    (one,) = (await tallybook(world, "webhooks", "deliveries", "--json")).document["deliveries"]
-    assert (one["state"], "which is private" in one["last_answer"]) == ("waiting", True)
+    async with telling(world) as told:
+        await told.add(host)
+        await told.put(notice("inv_1"))
+        await _until_tried(world)
+        (one,) = await told.listed()
+    assert one.state == "waiting"
+    assert one.last_answer is not None
+    assert "which is private" in one.last_answer
     assert receiver.received == []
 
 
-async def test_a_killed_process_loses_nothing(
+async def test_a_killed_process_loses_nothing_and_one_that_is_stopped_ends(
     world: World, http: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    """It dies with every message taken and none answered; two others take over."""
+    """It dies with every message taken and none answered; two others take over, and end."""
     receiver.answer = lambda place: "hang" if place < 3 else 204
     first = await world.start("invoicer", webhook_private_addresses=True)
     added = await _add(http, receiver.url)
@@ -149,8 +159,7 @@ async def test_a_killed_process_loses_nothing(
     await first.kill()
     await _until_states(world, ["waiting"] * 3)
     await _let_leases_end(world)
-    for _ in range(2):
-        await world.start("invoicer", webhook_private_addresses=True)
+    others = [await world.start("invoicer", webhook_private_addresses=True) for _ in range(2)]
     await _until_states(world, ["delivered"] * 3)
     await _put(world, *(f"more {place}" for place in range(30)))
     await _until_states(world, ["delivered"] * 33)
@@ -158,50 +167,61 @@ async def test_a_killed_process_loses_nothing(
     assert sorted(receiver.ids[:3]) == sorted(receiver.ids[3:6]) == sorted(ids)
     assert len(receiver.ids) == 36
     assert all(one.is_signed_by(added["secret"]) for one in receiver.received)
-
-
-async def test_a_receiver_that_hangs_keeps_no_process_from_ending(
-    world: World, http: httpx.AsyncClient, receiver: Receiver
-) -> None:
     receiver.answer = lambda _place: "hang"
-    service = await world.start("invoicer", webhook_private_addresses=True)
-    await _add(http, receiver.url)
-    await _put(world, "a")
-    await receiver.has(1)
-    assert await service.stop() != -signal.SIGKILL
-    await _until_states(world, ["waiting"])
+    await _put(world, "last")
+    await receiver.has(37)
+    for one in others:
+        assert await one.stop() != -signal.SIGKILL
+    await _until_states(world, ["delivered"] * 33 + ["waiting"])
 
 
-async def test_the_commands(world: World, receiver: Receiver) -> None:
-    """What they do is tested over HTTP; here that they do it, and how they say it."""
-    refused = await tallybook(world, "webhooks", "add", receiver.url)
-    assert (refused.status, "TALLYBOOK_WEBHOOK_PRIVATE_ADDRESSES" in refused.err) == (1, True)
-    only = ("--type", "invoice.paid")
-    added = await tallybook(world, "webhooks", "add", receiver.url, *only, "--json", **PRIVATE)
-    endpoint, secret = added.document["id"], added.document["secret"]
+@pytest.fixture
+def tallybook(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[Result]]:
+    """Runs a command in this process: what is looked at is how it says what it did."""
+    for name, value in {**world.environment, **PRIVATE}.items():
+        if name.startswith("TALLYBOOK_"):
+            monkeypatch.setenv(name, value)
 
-    receiver.answer = lambda place: 204 if place == 0 else 404
-    tested, failed = await asyncio.gather(
-        tallybook(world, "webhooks", "test", endpoint, **PRIVATE),
-        tallybook(world, "webhooks", "test", endpoint, **PRIVATE),
-    )
-    assert sorted((tested.status, failed.status)) == [0, 1]
-    assert "HTTP 204" in tested.out + failed.out
-    assert "HTTP 404" in tested.out + failed.out
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, cli, ["webhooks", *arguments])
+
+    return run
+
+
+async def test_the_commands(
+    tallybook: Callable[..., Awaitable[Result]], receiver: Receiver
+) -> None:
+    public = await tallybook("add", "http://93.184.215.14/")
+    assert isinstance(public.exception, AddressRefusedError)
+    added = await tallybook("add", receiver.url, "--type", "invoice.paid", "--json")
+    document = json.loads(added.stdout)
+    endpoint, secret = document["id"], document["secret"]
+
+    tested = await tallybook("test", endpoint)
+    assert (tested.exit_code, "was taken: HTTP 204" in tested.output) == (0, True)
     assert receiver.received[-1].is_signed_by(secret)
+    receiver.answer = lambda _place: 404
+    failed = await tallybook("test", endpoint, "--json")
+    assert (failed.exit_code, json.loads(failed.stdout)["answer"]) == (1, "HTTP 404")
 
-    disabled = await tallybook(world, "webhooks", "disable", endpoint, "--why", "it moves")
-    assert disabled.out == f"{endpoint} is disabled\n"
-    listed = await tallybook(world, "webhooks", "list", "--json")
-    (one,) = listed.document["endpoints"]
+    disabled = await tallybook("disable", endpoint, "--why", "it moves")
+    assert disabled.output == f"{endpoint} is disabled\n"
+    listed = await tallybook("list", "--json")
+    (one,) = json.loads(listed.stdout)["endpoints"]
     assert (one["state"], one["disabled_because"]) == ("disabled", "it moves")
-    assert secret not in listed.out + disabled.out + tested.out + failed.out
+    listings = [await tallybook("list"), await tallybook("deliveries"), listed, tested, failed]
+    assert not any(secret in ran.output for ran in listings)
+    assert "nothing was told yet" in listings[1].output
 
     for act in ("enable", "rotate", "remove"):
-        ran = await tallybook(world, "webhooks", act, endpoint)
-        assert ran.status == 0, ran.err
-        assert ("whsec_" in ran.out) == (act == "rotate")
-    both = await tallybook(world, "webhooks", "retry", "1", "--endpoint", endpoint)
-    assert (both.status, "name one delivery" in both.err) == (2, True)
-    unknown = await tallybook(world, "webhooks", "retry", "1")
-    assert (unknown.status, "webhooks deliveries" in unknown.err) == (1, True)
+        ran = await tallybook(act, endpoint)
+        assert (ran.exit_code, "whsec_" in ran.output) == (0, act == "rotate")
+    for wrong, error in (
+        (("retry",), WrongUseError),
+        (("retry", "1", "--endpoint", endpoint), WrongUseError),
+        (("retry", "1"), NotFoundError),
+        (("retry", "--endpoint", endpoint), NotFoundError),
+        (("deliveries", "--state", "lost"), WrongUseError),
+        (("add", receiver.url, "--type", "x"), InvalidInputError),
+    ):
+        assert isinstance((await tallybook(*wrong)).exception, error)

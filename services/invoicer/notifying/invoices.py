@@ -3,9 +3,9 @@
 Several paths lead to each state; their notice has the same key, so that it is put once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,30 +24,35 @@ async def tell(
     session: AsyncSession, what: InvoiceNoticeType, invoice: Invoice, at: datetime
 ) -> None:
     """Put what happened to an invoice into the outbox, unless it is there; the caller commits."""
-    await put(session, invoice_notice(what, invoice, at))
+    await put(session, invoice_notice(what, invoice.model_dump(), at))
 
 
-async def tell_previewed(session: AsyncSession, invoices: Iterable[Invoice], at: datetime) -> None:
-    """Put that invoices were frozen, of those that are to be sent; the caller commits."""
-    to_send = [one for one in invoices if one.state == "frozen"]
+async def tell_previewed(
+    session: AsyncSession, rows: Iterable[Mapping[str, Any]], at: datetime
+) -> None:
+    """Put that invoices were frozen, of those that are to be sent; the caller commits.
+
+    They are given as rows of their table, as there may be thousands.
+    """
+    to_send = [one for one in rows if one["state"] == "frozen"]
     await put_all(session, [invoice_notice("invoice.previewed", one, at) for one in to_send])
 
 
-def invoice_notice(what: InvoiceNoticeType, invoice: Invoice, at: datetime) -> Notice:
+def invoice_notice(what: InvoiceNoticeType, row: Mapping[str, Any], at: datetime) -> Notice:
     """Make the notice; a preview is told again where the invoice came to say something else."""
-    key = invoice.id
+    key = row["id"]
     if what == "invoice.previewed":
-        key += f" {invoice.payload_sha256}"
+        key += f" {row['payload_sha256']}"
     data = {
-        "invoice": invoice.id,
-        "run": invoice.run_id,
-        "customer": invoice.customer_id,
-        "period": invoice.period,
-        "revision": invoice.revision,
-        "total": str(from_minor(invoice.total_minor, invoice.currency)),
-        "currency": invoice.currency,
-        "payload_sha256": invoice.payload_sha256,
-        "stripe_invoice": invoice.stripe_invoice_id,
-        "due_at": format_moment(invoice.due_at),
+        "invoice": row["id"],
+        "run": row["run_id"],
+        "customer": row["customer_id"],
+        "period": row["period"],
+        "revision": row["revision"],
+        "total": str(from_minor(row["total_minor"], row["currency"])),
+        "currency": row["currency"],
+        "payload_sha256": row["payload_sha256"],
+        "stripe_invoice": row.get("stripe_invoice_id"),
+        "due_at": format_moment(row.get("due_at")),
     }
-    return Notice(what, key, invoice.id, at, data)
+    return Notice(what, key, row["id"], at, data)

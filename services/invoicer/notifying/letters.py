@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
+from email.utils import parseaddr
 from typing import Any
 
 from services.invoicer.notifying.notices import Notice, NoticeType
@@ -28,7 +29,7 @@ def letter(notice: Notice, *, sender: str, mailbox: str) -> EmailMessage:
     message["From"] = sender
     message["To"] = mailbox
     message["Subject"] = _printable(f"Tallybook: {headline}")[:_LONGEST_SUBJECT]
-    message["Message-ID"] = f"<{notice.id}@{sender.rpartition('@')[2]}>"
+    message["Message-ID"] = f"<{notice.id}@{parseaddr(sender)[1].rpartition('@')[2]}>"
     message["Date"] = notice.occurred_at
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(_text(notice, headline))
@@ -38,8 +39,9 @@ def letter(notice: Notice, *, sender: str, mailbox: str) -> EmailMessage:
 def _headline(notice: Notice) -> str:
     kind = _KIND[notice.type.partition(".")[0]]
     headline = f"{kind} {notice.subject} {_HAPPENED[notice.type]}"
-    total, currency = notice.data.get("total"), notice.data.get("currency")
-    return headline if total is None or currency is None else f"{headline}: {total} {currency}"
+    amount = notice.data.get("total") or notice.data.get("reached")
+    unit = notice.data.get("currency") or notice.data.get("meter")
+    return headline if amount is None or unit is None else f"{headline}: {amount} {unit}"
 
 
 def _text(notice: Notice, headline: str) -> str:

@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from email.utils import parseaddr
 from ipaddress import ip_address
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -52,6 +53,8 @@ def read_server(settings: Settings) -> MailServer | None:
             "TALLYBOOK_SMTP_URL is no address of a mail server; write"
             " smtp://USER:PASSWORD@HOST:587 or smtps://USER:PASSWORD@HOST:465"
         )
+    if not parseaddr(settings.smtp_from)[1].rpartition("@")[0]:
+        raise WrongUseError("TALLYBOOK_SMTP_FROM is no sender; write tallybook@acme.example")
     tls = "smtps" if parts.scheme == "smtps" else "starttls"
     if asked == "off" or (tls == "starttls" and _is_this_machine(host)):
         tls = "off"

@@ -20,6 +20,9 @@ from shared.clock import Clock, present
 AT_ONCE = 8
 """So many messages are on their way to one endpoint at once, from one process."""
 
+_LAST_SECONDS = 5.0
+"""How long what is on its way may still take when the process is to end."""
+
 ATTEMPTS = Counter(
     "tallybook_invoicer_notice_attempts", "Attempts to deliver a notice", ["outcome"]
 )
@@ -40,15 +43,20 @@ class Rounds:
         self._courier = courier
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._ending = False
 
     async def __aenter__(self) -> "Rounds":
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Take nothing more, and give what is on its way a moment to be answered and noted."""
+        self._ending = True
         tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            late = (await asyncio.wait(tasks, timeout=_LAST_SECONDS))[1]
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def begin(self) -> None:
         """Begin what is due; what is under way already goes on."""
@@ -74,9 +82,7 @@ class Rounds:
     async def _serve(self, endpoint_id: str) -> None:
         """Attempt what is due for one endpoint until nothing is."""
         try:
-            while taken := await deliveries.claim(
-                self._engine, endpoint_id, self._clock(), most=AT_ONCE
-            ):
+            while not self._ending and (taken := await self._claim(endpoint_id)):
                 ended = await asyncio.gather(
                     *(self._attempt(one) for one in taken), return_exceptions=True
                 )
@@ -88,6 +94,9 @@ class Rounds:
             log.exception("an endpoint is not served; it is tried again", endpoint=endpoint_id)
         finally:
             del self._under_way[endpoint_id]
+
+    async def _claim(self, endpoint_id: str) -> list[Due]:
+        return await deliveries.claim(self._engine, endpoint_id, self._clock(), most=AT_ONCE)
 
     async def _attempt(self, due: Due) -> None:
         try:

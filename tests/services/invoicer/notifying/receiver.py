@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from shared.web import wait_until
 
-Behaviour = int | tuple[int, dict[str, str]] | Literal["lost", "hang"]
-"""A status, one with headers, or no answer: the connection breaks, or stays open."""
+Behaviour = int | tuple[int, dict[str, str]] | Literal["lost", "hang", "late"]
+"""A status, one with headers, or no answer: the connection breaks, or stays open; or a late one,
+once the receiver lets go."""
 
 _TOLERANCE_SECONDS = 5 * 60
 
@@ -60,7 +61,7 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
     answer: Callable[[int], Behaviour] = lambda _place: 204
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once what hangs is to break."""
+    """Set once what hangs is to break, and what is late to be answered."""
 
     @property
     def ids(self) -> list[str]:
@@ -90,8 +91,10 @@ class Receiver:
         place = len(self.received)
         self.received.append(Received(head[0].split(" ")[1], headers, body))
         behaviour = self.answer(place)
-        if behaviour == "hang":
+        if behaviour in ("hang", "late"):
             await self.let_go.wait()
+        if behaviour == "late":
+            behaviour = 204
         if isinstance(behaviour, str):
             return
         status, more = behaviour if isinstance(behaviour, tuple) else (behaviour, {})

@@ -1,6 +1,10 @@
 """Which addresses are taken: https and mailboxes, and nothing that only this network knows."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.invoicer.notifying.addresses import (
     AddressRefusedError,
@@ -101,3 +105,16 @@ def test_with_private_ones_allowed_http_goes_to_this_machine_alone(
     else:
         with pytest.raises(AddressRefusedError):
             read_address(url, private=True)
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.from_regex(r"(https?://|mailto:)[\x00-\x7f]*"),
+        st.from_regex(r"https://[\[\]0-9a-f:.%@/?#]*"),
+    ),
+    st.booleans(),
+)
+def test_whatever_is_given_is_taken_or_refused(url: str, private: bool) -> None:
+    with contextlib.suppress(AddressRefusedError):
+        read_address(url, private=private)

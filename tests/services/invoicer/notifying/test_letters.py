@@ -24,10 +24,26 @@ def test_it_says_what_happened_in_the_subject_and_what_is_known_in_the_text() ->
     ]
 
 
+def test_a_threshold_says_what_the_month_has_come_to() -> None:
+    for data, words in (
+        ({"reached": "81.20", "currency": "USD", "meter": None}, "81.20 USD"),
+        ({"reached": "40000", "currency": None, "meter": "executions"}, "40000 executions"),
+    ):
+        alert = notice(type="usage.threshold_reached", subject="acme", data=data)
+        subject = letter(alert, **TO)["Subject"]
+        assert subject == f"Tallybook: customer acme has reached a threshold: {words}"
+
+
 def test_it_has_the_same_name_each_time_and_another_than_others() -> None:
     assert letter(notice(), **TO)["Message-ID"] == letter(notice(), **TO)["Message-ID"]
     assert letter(notice(), **TO)["Message-ID"] == f"<{notice().id}@acme.example>"
     assert letter(notice(key="inv_2"), **TO)["Message-ID"] != letter(notice(), **TO)["Message-ID"]
+
+
+def test_a_sender_may_have_a_name() -> None:
+    written = letter(notice(), sender="Tallybook <tallybook@acme.example>", mailbox="a@b.example")
+    assert written["From"] == "Tallybook <tallybook@acme.example>"
+    assert written["Message-ID"] == f"<{notice().id}@acme.example>"
 
 
 def test_every_type_has_its_words() -> None:

@@ -58,6 +58,13 @@ def test_what_is_none_is_said_without_what_it_holds(url: str) -> None:
     assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.parametrize("sender", ["", "tallybook", "Tallybook <>", "@acme.example"])
+def test_a_sender_without_a_mailbox_is_none(sender: str) -> None:
+    given = Settings(_env_file=None, smtp_url=SecretStr("smtp://m"), smtp_from=sender)
+    with pytest.raises(WrongUseError, match="TALLYBOOK_SMTP_FROM"):
+        read_server(given)
+
+
 def test_the_password_does_not_print() -> None:
     assert "hidden" not in repr(_server("smtp://user:hidden@mail.example"))
 
