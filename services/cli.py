@@ -19,10 +19,12 @@ from services.ingest.whereabouts import commands as whereabouts_commands
 from services.invoicer import app as invoicer_app
 from services.invoicer import commands as invoicer_commands
 from services.invoicer import run_commands
+from services.invoicer.alerts.commands import alerts
 from services.invoicer.auditing.commands import audit_command
 from services.invoicer.detail.commands import detail_command
 from services.invoicer.exporting.commands import export_command
 from services.invoicer.following import commands as following_commands
+from services.invoicer.notifying import commands as notifying_commands
 from services.invoicer.reconciliation.commands import reconcile_command
 from services.rater import app as rater_app
 from services.rater import commands as rater_commands
@@ -92,8 +94,10 @@ invoicer_commands.invoices.command("credit")(following_commands.credit_command)
 invoicer_commands.invoices.command("follow")(following_commands.follow_command)
 cli.add_typer(invoicer_commands.invoices, name="invoices", no_args_is_help=True)
 cli.command("reconcile")(reconcile_command)
+cli.add_typer(alerts, name="alerts", no_args_is_help=True)
 cli.command("audit")(audit_command)
 cli.command("export", no_args_is_help=True)(export_command)
+cli.add_typer(notifying_commands.webhooks, name="webhooks", no_args_is_help=True)
 cli.add_typer(ingest_commands.keys, name="keys", no_args_is_help=True)
 set_aside_commands.events.command("send")(send_command)
 set_aside_commands.events.command("void")(correction_commands.void_command)

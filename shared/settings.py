@@ -154,9 +154,28 @@ class Settings(BaseSettings):
     close_wait_seconds: float = Field(
         default=300, gt=0, description="how long a close waits for the rater to catch up"
     )
+    alerts_seconds: float = Field(
+        default=5, gt=0, description="how often the invoicer looks whether thresholds are reached"
+    )
+    silence_seconds: float = Field(
+        default=60, gt=0, description="how often it looks whether a source has fallen silent"
+    )
     journal_accounts: Path | None = Field(
         default=None,
         description="YAML file of the journal's account numbers and names; unset: the shipped ones",
+    )
+    webhook_private_addresses: bool = Field(
+        default=False,
+        description="whether notices may go to receivers on private addresses, and by http to"
+        " this machine",
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="mail server for notices by e-mail: `smtp://USER:PASSWORD@HOST:587` with"
+        " STARTTLS, or `smtps://…`; `?tls=off` sends in the clear",
+    )
+    smtp_from: str = Field(
+        default="tallybook@localhost.localdomain", description="sender of notices by e-mail"
     )
     log_json: bool = Field(default=False, description="log lines as JSON")
 

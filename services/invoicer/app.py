@@ -6,12 +6,18 @@ from collections.abc import AsyncIterator, Sequence
 from faststream.kafka import KafkaBroker
 
 from services.invoicer import routes
+from services.invoicer.alerts import routes as alert_routes
+from services.invoicer.alerts.evaluating import Evaluator
+from services.invoicer.alerts.silences import SilenceWatch
 from services.invoicer.auditing import routes as audit_routes
 from services.invoicer.detail import routes as detail_routes
 from services.invoicer.exporting import routes as export_routes
 from services.invoicer.following import routes as following_routes
 from services.invoicer.following import webhooks
 from services.invoicer.following.follower import Follower
+from services.invoicer.notifying import routes as notifying_routes
+from services.invoicer.notifying.courier import Courier
+from services.invoicer.notifying.rounds import Rounds
 from services.invoicer.sending import Sender
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.under_way import SendingUnderWay
@@ -23,6 +29,8 @@ from shared.settings import Settings
 from shared.web import ServiceApp, make_api, running, serve
 
 _APPLY_SECONDS = 1.0
+_ROUND_SECONDS = 1.0
+_MEASURE_SECONDS = 15.0
 
 
 class NoSubscriber(KafkaBroker):
@@ -38,6 +46,7 @@ class NoSubscriber(KafkaBroker):
 def make_app(settings: Settings) -> ServiceApp:
     """Make the invoicer's app; it answers at once and says what it still waits for."""
     keys = KeyRing(settings, "tallybook_invoicer")
+    courier = Courier(settings)
 
     async def readiness() -> Sequence[str]:
         return [] if keys.ready else ["postgres"]
@@ -49,13 +58,20 @@ def make_app(settings: Settings) -> ServiceApp:
     api.include_router(webhooks.router)
     api.include_router(export_routes.router)
     api.include_router(audit_routes.router)
+    api.include_router(alert_routes.router)
+    api.include_router(notifying_routes.router)
     api.state.settings = settings
     api.state.engine = open_engine(settings, "tallybook_invoicer")
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         try:
-            async with keys, StripeGateway(settings) as gateway:
+            async with (
+                keys,
+                StripeGateway(settings) as gateway,
+                courier,
+                Rounds(api.state.engine, courier) as rounds,
+            ):
                 sender = Sender(
                     api.state.engine,
                     gateway,
@@ -69,12 +85,23 @@ def make_app(settings: Settings) -> ServiceApp:
                     follower.catch_up,
                     seconds=settings.stripe_catch_up_seconds,
                 )
+                evaluator = Evaluator(api.state.engine)
+                thresholds = Duty("thresholds", evaluator.evaluate, seconds=settings.alerts_seconds)
+                watch = SilenceWatch(settings, api.state.engine)
+                silences = Duty("silent sources", watch.look, seconds=settings.silence_seconds)
+                delivering = Duty("notices", rounds.begin, seconds=_ROUND_SECONDS)
+                measuring = Duty("figures of notices", rounds.measure, seconds=_MEASURE_SECONDS)
                 async with (
                     running(applying.run()),
                     running(catching_up.run()),
+                    running(thresholds.run()),
+                    running(silences.run()),
+                    running(delivering.run()),
+                    running(measuring.run()),
                     SendingUnderWay(sender) as under_way,
                 ):
                     api.state.gateway = gateway
+                    api.state.courier = courier
                     api.state.under_way = under_way
                     routes.require_finance.ring = keys
                     yield

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from sqlalchemy import func, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -11,6 +12,7 @@ from sqlmodel import col, insert, select
 from services.invoicer.building import Draft
 from services.invoicer.carrying import Minimums
 from services.invoicer.closing import Progress, close_period
+from services.invoicer.notifying.invoices import tell_previewed
 from services.invoicer.payload import billing_key, invoice_id, payload_sha256, run_sha256
 from services.invoicer.planning import read_drafts
 from services.invoicer.token_costs import token_cost_document
@@ -128,11 +130,12 @@ async def _freeze(
             for source_id, position in draft.carried.items()
         ],
     )
+    await tell_previewed(session, rows, now)
 
 
 def _invoice_row(
     run: InvoiceRun, draft: Draft, minimums: Minimums, now: datetime
-) -> dict[str, object]:
+) -> dict[str, Any]:
     state, note = first_state(draft, minimums)
     return {
         "id": invoice_id(draft.key),

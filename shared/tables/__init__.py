@@ -5,8 +5,8 @@ The migrations make the tables; a test holds the two together.
 
 from sqlmodel import SQLModel
 
-from shared.tables import everyone, ingest, invoicer, rater
+from shared.tables import alerts, everyone, ingest, invoicer, notices, rater
 
 metadata = SQLModel.metadata
 
-__all__ = ["everyone", "ingest", "invoicer", "metadata", "rater"]
+__all__ = ["alerts", "everyone", "ingest", "invoicer", "metadata", "notices", "rater"]

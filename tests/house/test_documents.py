@@ -22,6 +22,7 @@ PROMISED = (
     "customers add", "customers list", "customers show",
     "contracts start", "contracts switch", "contracts end", "contracts list",
     "keys create", "keys list", "keys revoke", "periods list", "periods close",
+    "alerts add", "alerts list", "alerts remove", "alerts raised",
     "runs preview", "runs start", "runs show", "runs send", "runs resume", "runs list",
     "invoices list", "invoices show", "reconcile", "dead-letters list", "dead-letters show",
 )  # fmt: skip

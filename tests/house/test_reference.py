@@ -22,6 +22,10 @@ READABLE_TABLES = (
     "invoice_runs",
     "invoices",
     "invoice_lines",
+    "alerts",
+    "alerts_raised",
+    "silences_raised",
+    "outbox",
 )
 HTTP = text_of("docs/reference/http.md")
 

@@ -194,6 +194,9 @@ async def test_every_crash_and_fault_ends_in_one_right_invoice(matrix: Matrix, k
             break
     assert await matrix.wrong(frozen, all_cases) == []
     assert run.state == "done"
+    query = "SELECT subject FROM outbox WHERE type = 'invoice.finalized'"
+    told = sorted(row["subject"] for row in await matrix.world.fetch(query))
+    assert told == sorted(one.id for one in frozen)
 
 
 @pytest.mark.parametrize("stripe", ["new", "known"])

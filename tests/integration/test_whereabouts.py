@@ -320,15 +320,15 @@ async def test_what_arrived_and_where_a_source_fell_silent(world: World) -> None
     steady = found["steady"]
     assert (steady.hour, steady.day, steady.month) == (61, 271, 271)
     assert (steady.first, steady.last) == (now - timedelta(minutes=299), now)
-    assert steady.longest_usual == timedelta(minutes=10)
-    (gap,) = steady.gaps
+    assert steady.rhythm.longest_usual == timedelta(minutes=10)
+    (gap,) = steady.rhythm.gaps
     assert (gap.since, gap.until) == (
         now - timedelta(minutes=130),
         now - timedelta(minutes=100),
     )
-    assert steady.is_silent(now) is False
-    assert found["quiet"].is_silent(now) is True
-    assert (found["rare"].month, found["rare"].is_silent(now)) == (2, None)
+    assert steady.rhythm.is_silent(now) is False
+    assert found["quiet"].rhythm.is_silent(now) is True
+    assert (found["rare"].month, found["rare"].rhythm.is_silent(now)) == (2, None)
     assert (found["gone"].month, found["gone"].last) == (0, None)
     assert (await _read(world, now, sources=frozenset({"rare"}))).keys() == {"rare"}
     assert await _read(world, now, customers=frozenset({"other"})) == {}
@@ -340,10 +340,10 @@ async def test_what_is_usual_follows_the_sources_own_pace(world: World) -> None:
     now = datetime(2026, 10, 15, 12, tzinfo=UTC)
     await _insert(world, "hourly", *(timedelta(hours=one) for one in range(2, 100)), now=now)
     hourly = (await _read(world, now))["hourly"]
-    assert hourly.longest_usual == timedelta(hours=5)
-    assert hourly.is_silent(now) is False
-    assert hourly.is_silent(now + timedelta(hours=4)) is True
-    assert hourly.gaps == []
+    assert hourly.rhythm.longest_usual == timedelta(hours=5)
+    assert hourly.rhythm.is_silent(now) is False
+    assert hourly.rhythm.is_silent(now + timedelta(hours=4)) is True
+    assert hourly.rhythm.gaps == []
 
 
 async def test_what_was_not_taken_is_counted_by_source_code_and_hour(world: World) -> None:

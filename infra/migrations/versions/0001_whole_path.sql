@@ -527,6 +527,109 @@ COMMENT ON COLUMN sending_leases.number IS
 COMMENT ON COLUMN sending_leases.holder IS
     'an advisory lock of this number is held for as long as the holder''s connection stands';
 
+-- invoicer: alerts ---------------------------------------------------------------------------
+
+CREATE TABLE alerts (
+    id text PRIMARY KEY,
+    customer_id text REFERENCES customers,
+    meter text REFERENCES meters,
+    currency text,
+    budget numeric CHECK (budget > 0),
+    thresholds numeric[] NOT NULL CHECK (cardinality(thresholds) > 0 AND 0 < ALL (thresholds)),
+    since billing_period NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL,
+    removed_at timestamptz,
+    CHECK ((meter IS NULL) <> (currency IS NULL))
+);
+COMMENT ON TABLE alerts IS 'rules on what a customer''s month comes to; they never change';
+COMMENT ON COLUMN alerts.customer_id IS 'null: every customer, also those to come';
+COMMENT ON COLUMN alerts.meter IS 'on this meter''s quantity; null: on what is due in the currency';
+COMMENT ON COLUMN alerts.thresholds IS 'percents where there is a budget; amounts or quantities else';
+COMMENT ON COLUMN alerts.since IS 'the first month that it looks at';
+CREATE UNIQUE INDEX alerts_alike ON alerts (customer_id, meter, currency, budget, thresholds)
+    NULLS NOT DISTINCT WHERE removed_at IS NULL;
+
+CREATE TABLE alerts_raised (
+    alert_id text NOT NULL REFERENCES alerts,
+    customer_id text NOT NULL REFERENCES customers,
+    period billing_period NOT NULL,
+    threshold numeric NOT NULL,
+    reached numeric NOT NULL,
+    raised_at timestamptz NOT NULL,
+    PRIMARY KEY (alert_id, customer_id, period, threshold)
+);
+COMMENT ON TABLE alerts_raised IS 'one row a threshold, customer and month, whatever comes after';
+COMMENT ON COLUMN alerts_raised.reached IS 'what the month came to when it was raised';
+CREATE INDEX alerts_raised_period ON alerts_raised (period, customer_id);
+
+CREATE TABLE silences_raised (
+    source text NOT NULL,
+    since timestamptz NOT NULL,
+    raised_at timestamptz NOT NULL,
+    PRIMARY KEY (source, since)
+);
+COMMENT ON COLUMN silences_raised.since IS 'when its last event came, to the second';
+
+-- invoicer: notices --------------------------------------------------------------------------
+
+CREATE TABLE outbox (
+    id text PRIMARY KEY,
+    type text NOT NULL CHECK (type IN ('invoice.previewed', 'invoice.finalized', 'invoice.paid',
+        'invoice.void', 'usage.threshold_reached', 'source.silent')),
+    key text NOT NULL,
+    subject text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    data jsonb NOT NULL,
+    put_at timestamptz NOT NULL DEFAULT now(),
+    fanned_out_at timestamptz,
+    UNIQUE (type, key)
+);
+COMMENT ON TABLE outbox IS 'notices, put in the transaction of what they tell of';
+COMMENT ON COLUMN outbox.key IS 'makes the same notice the same: with the type, one row';
+COMMENT ON COLUMN outbox.fanned_out_at IS 'when deliveries were made of it; null: not yet';
+CREATE INDEX outbox_waiting ON outbox (put_at) WHERE fanned_out_at IS NULL;
+
+CREATE TABLE notice_endpoints (
+    id text PRIMARY KEY,
+    url text NOT NULL,
+    types text[] NOT NULL,
+    description text NOT NULL DEFAULT '',
+    state text NOT NULL CHECK (state IN ('enabled', 'disabled', 'removed')),
+    disabled_because text,
+    secret text,
+    former_secret text,
+    former_until timestamptz,
+    created_at timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL,
+    CHECK ((state = 'disabled') = (disabled_because IS NOT NULL)),
+    CHECK (state <> 'removed' OR (secret IS NULL AND former_secret IS NULL)),
+    CHECK ((former_secret IS NULL) = (former_until IS NULL))
+);
+COMMENT ON COLUMN notice_endpoints.types IS 'the types of notices that it is told; empty: all';
+COMMENT ON COLUMN notice_endpoints.secret IS
+    'signs its messages, so that it has to be kept as it is; null for e-mail';
+COMMENT ON COLUMN notice_endpoints.former_secret IS 'signs beside it until `former_until`';
+
+CREATE TABLE notice_deliveries (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    notice_id text NOT NULL REFERENCES outbox,
+    endpoint_id text NOT NULL REFERENCES notice_endpoints,
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'dead')),
+    attempts integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL,
+    last_answer text,
+    created_at timestamptz NOT NULL,
+    delivered_at timestamptz,
+    UNIQUE (notice_id, endpoint_id),
+    CHECK ((state = 'delivered') = (delivered_at IS NOT NULL))
+);
+COMMENT ON COLUMN notice_deliveries.next_attempt_at IS
+    'an attempt under way has moved it on: only if nothing is heard of it is it due again';
+CREATE INDEX notice_deliveries_due ON notice_deliveries (endpoint_id, next_attempt_at)
+    WHERE state = 'waiting';
+CREATE INDEX notice_deliveries_dead ON notice_deliveries (endpoint_id) WHERE state = 'dead';
+
 -- everyone -----------------------------------------------------------------------------------
 
 CREATE TABLE audit_entries (
@@ -614,3 +717,10 @@ GRANT INSERT ON invoice_lines, invoice_line_items, invoice_carries TO tallybook_
 GRANT UPDATE (invoice_id) ON invoice_line_items, invoice_carries TO tallybook_invoicer;
 REVOKE EXECUTE ON FUNCTION withdraw_run FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION withdraw_run TO tallybook_invoicer;
+GRANT INSERT ON alerts, alerts_raised, silences_raised TO tallybook_invoicer;
+GRANT UPDATE (removed_at) ON alerts TO tallybook_invoicer;
+
+GRANT INSERT ON outbox TO tallybook_invoicer;
+GRANT UPDATE (fanned_out_at) ON outbox TO tallybook_invoicer;
+GRANT INSERT, UPDATE ON notice_endpoints, notice_deliveries TO tallybook_invoicer;
+REVOKE SELECT ON notice_endpoints FROM tallybook_ingest, tallybook_rater;  -- it holds secrets

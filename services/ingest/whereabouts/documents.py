@@ -108,7 +108,8 @@ def sources_document(sources: Sequence[Source], now: datetime, span: timedelta) 
 
 
 def _source_document(source: Source, now: datetime) -> Document:
-    silence = None if source.last_received is None else now - source.last_received
+    rhythm = source.rhythm
+    silence = None if rhythm.last_received is None else now - rhythm.last_received
     return {
         "source": source.name,
         "first_event": format_moment(source.first),
@@ -118,17 +119,17 @@ def _source_document(source: Source, now: datetime) -> Document:
         "rejected": source.rejected,
         "dead_letters": source.dead_letters,
         "conflicts": {"month": source.conflicts, "open": source.open_conflicts},
-        "last_received": format_moment(source.last_received),
+        "last_received": format_moment(rhythm.last_received),
         "silent_seconds": _seconds(silence),
-        "longest_usual_silence_seconds": _seconds(source.longest_usual),
-        "silent": source.is_silent(now),
+        "longest_usual_silence_seconds": _seconds(rhythm.longest_usual),
+        "silent": rhythm.is_silent(now),
         "gaps": [
             {
                 "from": format_moment(one.since),
                 "to": format_moment(one.until),
                 "seconds": _seconds(one.until - one.since),
             }
-            for one in source.gaps
+            for one in rhythm.gaps
         ],
     }
 

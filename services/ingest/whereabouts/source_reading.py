@@ -1,7 +1,7 @@
 """Reads what arrived from each source, when, and where it fell silent. I/O: reads of Postgres.
 
 All counts are of the last 30 days, so that what is read stays small beside a table of many
-years. Silences are looked for in the last 7 days, at a second's resolution.
+years; silences are of the last 7.
 """
 
 from datetime import datetime, timedelta
@@ -10,15 +10,12 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.ingest.whereabouts.sources import Gap, Source
+from services.ingest.whereabouts.sources import Source
+from shared.rhythm_reading import read_rhythms
 
 MONTH = timedelta(days=30)
-_WEEK = timedelta(days=7)
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
-_FEWEST_GAPS = 10
-"""With fewer gaps between events than this, nobody can say what is usual."""
-_MOST_GAPS = 100
 _MOST_SOURCES = 1_000
 
 _OF_SOURCES = "(cardinality(CAST(:sources AS text[])) = 0 OR source = ANY(:sources))"
@@ -39,21 +36,6 @@ _NAMES = text(
     f"  AND {_OF_SOURCES} ORDER BY e.source LIMIT 1)"
     " FROM names WHERE names.source IS NOT NULL)"
     f" SELECT source FROM names WHERE source IS NOT NULL LIMIT {_MOST_SOURCES}"
-)
-_SILENCES = text(
-    "WITH active AS ("
-    "  SELECT source, date_trunc('second', received_at) AS at FROM events"
-    f"  WHERE time >= :week AND received_at >= :week AND {_SEEN} GROUP BY 1, 2),"
-    " gaps AS ("
-    "  SELECT source, at, lead(at) OVER (PARTITION BY source ORDER BY at) AS next FROM active),"
-    " usual AS ("
-    "  SELECT source, max(at) AS last,"
-    f"   CASE WHEN count(next) >= {_FEWEST_GAPS} THEN greatest(interval '10 minutes',"
-    "    5 * percentile_disc(0.99) WITHIN GROUP (ORDER BY next - at)) END AS longest"
-    "  FROM gaps GROUP BY 1)"
-    " SELECT u.source, u.last, u.longest, g.at, g.next FROM usual u"
-    " LEFT JOIN gaps g ON g.source = u.source AND g.next - g.at > u.longest"
-    " ORDER BY u.source, g.at DESC"
 )
 _CONFLICTS = text(
     "SELECT source, count(*) AS month, count(*) FILTER (WHERE state = 'open') AS open"
@@ -93,26 +75,20 @@ async def read_sources(
         "customers": sorted(customers),
         "hour": now - _HOUR,
         "day": now - _DAY,
-        "week": now - _WEEK,
         "month": now - MONTH,
     }
     for row in await session.execute(_COUNTS, asked):
         one = of(row.source)
         one.first, one.last = row.first, row.last
         one.hour, one.day, one.month = row.hour, row.day, row.month
-    for row in await session.execute(_SILENCES, asked):
-        _note_silence(of(row.source), row)
+    rhythms = await read_rhythms(session, now, sources=sources, customers=customers)
+    for name, rhythm in rhythms.items():
+        of(name).rhythm = rhythm
     for row in await session.execute(_CONFLICTS, asked):
         of(row.source).conflicts, of(row.source).open_conflicts = row.month, row.open
     if not customers:
         await _read_what_has_no_customer(session, asked, found)
     return sorted(found.values(), key=lambda one: one.name)[:_MOST_SOURCES]
-
-
-def _note_silence(one: Source, row: Any) -> None:
-    one.last_received, one.longest_usual = row.last, row.longest
-    if row.at is not None and len(one.gaps) < _MOST_GAPS:
-        one.gaps.append(Gap(row.at, row.next))
 
 
 async def _read_what_has_no_customer(

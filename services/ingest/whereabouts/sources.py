@@ -1,26 +1,19 @@
 """A source of events: what arrived from it, and where it fell silent. Pure."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from shared.rhythms import UNHEARD, Rhythm
 
 DUPLICATE = "duplicate"
 """The code under which repeats within one request are counted beside rejections."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A silence beyond what is usual."""
-
-    since: datetime
-    until: datetime
-
-
 @dataclass(slots=True)
 class Source:
-    """What arrived from a source in the last 30 days, and its silences of the last 7.
+    """What arrived from a source in the last 30 days, and its rhythm of the last 7.
 
-    `first`, `last` and the counts go by the events' times, `last_received` and the silences by
-    when the log took them.
+    `first`, `last` and the counts go by the events' times, its rhythm by when the log took them.
     """
 
     name: str
@@ -33,9 +26,7 @@ class Source:
     open_conflicts: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)
     not_taken: dict[str, int] = field(default_factory=dict)
-    last_received: datetime | None = None
-    longest_usual: timedelta | None = None
-    gaps: list[Gap] = field(default_factory=list)
+    rhythm: Rhythm = UNHEARD
 
     @property
     def duplicates(self) -> int:
@@ -46,9 +37,3 @@ class Source:
     def rejected(self) -> dict[str, int]:
         """Events that ingest rejected, by code."""
         return {code: count for code, count in self.not_taken.items() if code != DUPLICATE}
-
-    def is_silent(self, now: datetime) -> bool | None:
-        """Tell whether it is silent for longer than is usual; None: what is usual is unknown."""
-        if self.longest_usual is None or self.last_received is None:
-            return None
-        return now - self.last_received > self.longest_usual

@@ -14,6 +14,7 @@ from sqlmodel import col, select
 
 from services.invoicer.following import inbox
 from services.invoicer.following.standing import FOLLOWED, OPEN, standing
+from services.invoicer.notifying.invoices import tell
 from services.invoicer.patience import Patience
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.stripe_objects import StripeFault, StripeInvoice
@@ -155,5 +156,9 @@ async def _move(
         before={"state": before},
         after={"stripe_invoice": ours.stripe_invoice_id, "total_minor": ours.total_minor},
     )
+    if state == "paid":
+        await tell(session, "invoice.paid", ours, now)
+    elif state == "void":
+        await tell(session, "invoice.void", ours, now)
     log.info("invoice", id=ours.id, state=state, before=before)
     return [Moved(ours, before)]

@@ -11,6 +11,7 @@ from sqlmodel import col, select, update
 
 from services.invoicer.building import InvoiceKey
 from services.invoicer.delivering import draft_line, frozen_sha256
+from services.invoicer.notifying.invoices import tell
 from services.invoicer.payload import billing_key, invoice_id
 from services.invoicer.runs import get_invoice
 from shared import audit
@@ -38,6 +39,7 @@ async def reissue_invoice(
         before={"invoice": last.id, "billing_key": last.billing_key},
         after={"billing_key": again.billing_key, "total_minor": again.total_minor},
     )
+    await tell(session, "invoice.previewed", again, now)
     return again
 
 

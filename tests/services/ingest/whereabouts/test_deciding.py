@@ -1,7 +1,7 @@
 """The state of an event follows from what is known of it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -71,13 +71,6 @@ def test_what_costs_nothing_says_so() -> None:
     assert "no charge" in (Whereabouts("s", "1", replace(RATED, counted=False)).note or "")
     voided = replace(RATED, voided=Voided(AT, "ann", "a test"))
     assert "voided" in (Whereabouts("s", "1", voided).note or "")
-
-
-def test_a_source_is_silent_only_beyond_what_is_usual() -> None:
-    source = Source("s", last_received=AT, longest_usual=timedelta(minutes=10))
-    assert source.is_silent(AT + timedelta(minutes=10)) is False
-    assert source.is_silent(AT + timedelta(minutes=11)) is True
-    assert Source("s", last_received=AT).is_silent(AT + timedelta(days=9)) is None
 
 
 def test_repeats_are_no_rejections() -> None:

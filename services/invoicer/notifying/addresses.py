@@ -1,0 +1,135 @@
+"""Where notices may be sent: which addresses are taken, and which are refused. Pure.
+
+A receiver is named by people with a finance key, but it is the invoicer that connects to it,
+from where it stands: without a guard it could be made to ask its neighbours.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from shared.errors import InvalidInputError
+
+MOST_CHARACTERS = 2_000
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+")
+_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class AddressRefusedError(InvalidInputError):
+    """Nothing is sent to such an address."""
+
+    code = "address_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class WebAddress:
+    """A receiver of HTTP; `target` is path and query, as they are asked for."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int | None
+    target: str
+
+    @property
+    def authority(self) -> str:
+        """Give host and port, as they stand in a URL and in the header `Host`."""
+        return at_port(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A receiver of e-mail."""
+
+    address: str
+
+
+def read_address(url: str, *, private: bool) -> WebAddress | Mailbox:
+    """Read where an endpoint is; raises `AddressRefusedError` with the reason.
+
+    It is ``https://…``, or ``mailto:…``; with `private` also ``http://`` to this machine.
+    """
+    if len(url) > MOST_CHARACTERS or not url.isascii() or re.search(r"[\x00-\x20\x7f\\]", url):
+        raise AddressRefusedError(
+            f"an address has at most {MOST_CHARACTERS} ASCII characters, none of them a space;"
+            " write other letters as %XX, and in a host's name as xn--…"
+        )
+    if url.startswith("mailto:"):
+        return _read_mailbox(url.removeprefix("mailto:"))
+    return _read_web_address(url, private=private)
+
+
+def _read_mailbox(address: str) -> Mailbox:
+    if not _MAILBOX.fullmatch(address):
+        raise AddressRefusedError("write one mailbox, such as mailto:finance@acme.example")
+    return Mailbox(address)
+
+
+def _read_web_address(url: str, *, private: bool) -> WebAddress:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise AddressRefusedError("this is no URL; write https://HOST/PATH") from None
+    if parts.scheme not in ("http", "https") or not host or not _HOST.fullmatch(host):
+        raise AddressRefusedError("write https://HOST/PATH, or mailto:MAILBOX")
+    if "@" in parts.netloc or parts.fragment:
+        raise AddressRefusedError("leave user, password and #fragment out of the URL")
+    literal = _literal(host)
+    if parts.scheme == "http" and not _is_this_machine(host, literal):
+        raise AddressRefusedError("messages go by https; only to this machine by http")
+    if parts.scheme == "http" and not private:
+        raise AddressRefusedError(
+            "messages go by https; by http to this machine only with"
+            " TALLYBOOK_WEBHOOK_PRIVATE_ADDRESSES=true"
+        )
+    if literal is not None:
+        check_connection(str(literal), private=private)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return WebAddress("https" if parts.scheme == "https" else "http", host, port, target)
+
+
+def check_connection(address: str, *, private: bool) -> None:
+    """Raise `AddressRefusedError` unless a connection may go to an IP address.
+
+    Addresses that only this network knows need `private`; link-local ones, where clouds keep
+    their credentials, and those that are no one machine's are refused with it too.
+    """
+    ip = _innermost(ipaddress.ip_address(address.partition("%")[0]))
+    if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+        raise AddressRefusedError(f"nothing is sent to {address}: it is link-local or no machine's")
+    if not ip.is_global and not private:
+        raise AddressRefusedError(
+            f"nothing is sent to {address}, which is private; where receivers are on your own"
+            " network: TALLYBOOK_WEBHOOK_PRIVATE_ADDRESSES=true"
+        )
+
+
+def at_port(host: str, port: int | None) -> str:
+    """Write host and port as in a URL."""
+    bracketed = f"[{host}]" if ":" in host else host
+    return bracketed if port is None else f"{bracketed}:{port}"
+
+
+def _literal(host: str) -> IpAddress | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_this_machine(host: str, literal: IpAddress | None) -> bool:
+    return host == "localhost" if literal is None else literal.is_loopback
+
+
+def _innermost(ip: IpAddress) -> IpAddress:
+    """Give the IPv4 address that an IPv6 address stands for, where it stands for one."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None) or ip
