@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from services.invoicer.notifying.outbox import Notice, put, put_all
+from shared.database import Role
 from tests.integration.harness.world import World
 
 MOMENT = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)
@@ -60,3 +61,11 @@ async def test_no_other_service_may_put_and_none_may_take_back(world: World) -> 
         for query in ("DELETE FROM outbox", "UPDATE outbox SET data = '{}'"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(query)
+
+
+@pytest.mark.parametrize("role", ["tallybook_ingest", "tallybook_rater"])
+async def test_no_other_service_may_read_the_secrets(world: World, role: Role) -> None:
+    async with world.connect(role) as connection:
+        await connection.fetch("SELECT * FROM outbox")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch("SELECT secret FROM notice_endpoints")
