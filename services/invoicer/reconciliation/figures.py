@@ -160,12 +160,13 @@ class OurCredit:
 
 @dataclass(frozen=True, slots=True)
 class TheirCredit:
-    """A credit note in force at Stripe; `credit` is our credit's id, where it is one of ours."""
+    """A credit note at Stripe; `credit` is our credit's id, where it is one of ours."""
 
     id: str
     credit: str | None
     currency: str
     amount_minor: int
+    is_void: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,24 @@ CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "1",
         "0.20",
     ),
+    "a credit whose credit note was voided at Stripe": (
+        month(
+            credits=[OurCredit("crd_1", "USD", 20, True, "cn_1")],
+            stripe=stripe(theirs(), credits=[TheirCredit("cn_1", "crd_1", "USD", 20, True)]),
+        ),
+        "credit_void_in_stripe",
+        "1",
+        "0.20",
+    ),
+    "a credit that was cut short, and its credit note voided": (
+        month(
+            credits=[OurCredit("crd_1", "USD", 20, False, None)],
+            stripe=stripe(theirs(), credits=[TheirCredit("cn_1", "crd_1", "USD", 20, True)]),
+        ),
+        "credit_not_issued",
+        "1",
+        "0.20",
+    ),
     "a credit note that nobody here knows": (
         month(stripe=stripe(theirs(), credits=[TheirCredit("cn_1", None, "USD", 20)])),
         "credit_orphan_in_stripe",
