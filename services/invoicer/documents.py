@@ -74,11 +74,21 @@ class AbsentDocument(TypedDict):
     last_month: str
 
 
+class LeftDocument(TypedDict):
+    """What was carried forward of a customer without a contract, and since which month."""
+
+    customer: str
+    currency: str
+    amount: str
+    since: str
+
+
 class PreviewDocument(TypedDict):
     """A month's invoices as they would be now; `closed` tells whether they can still change.
 
     What is counted is on no invoice: events that no contract covers, conflicts and dead letters
-    that nobody decided, and events that are not rated yet (null: Kafka does not answer).
+    that nobody decided, and events that are not rated yet (null: Kafka does not answer). What is
+    left of carried amounts is of customers without a contract, and comes onto no invoice.
     """
 
     period: str
@@ -90,6 +100,7 @@ class PreviewDocument(TypedDict):
     events_under_way: int | None
     invoices: list[PreviewedDocument]
     absent: list[AbsentDocument]
+    carried_left: list[LeftDocument]
 
 
 class InvoiceDocument(TypedDict):
@@ -212,6 +223,15 @@ def preview_document(preview: Preview) -> PreviewDocument:
         "absent": [
             {"customer": one.customer_id, "currency": one.currency, "last_month": _last(one)}
             for one in preview.absent
+        ],
+        "carried_left": [
+            {
+                "customer": one.customer_id,
+                "currency": one.currency,
+                "amount": _money(one.amount_minor, one.currency),
+                "since": one.since,
+            }
+            for one in preview.left
         ],
     }
 

@@ -60,6 +60,11 @@ def runs_preview(period: PeriodArgument, json: JsonOption = False) -> None:
     )
     for one in document["absent"]:
         say(f"{one['customer']} had {one['last_month']} {one['currency']} last month, now nothing")
+    for left in document["carried_left"]:
+        say(
+            f"{left['customer']} has {left['amount']} {left['currency']} carried forward since"
+            f" {left['since']}, and no contract any more; see: invoices carried"
+        )
     for sentence in _unsettled(document):
         say(sentence)
 

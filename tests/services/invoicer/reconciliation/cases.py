@@ -482,6 +482,36 @@ NOT_CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "info",
         "1",
     ),
+    "an invoice carried forward, of a customer who has left": (
+        month(
+            invoices=[
+                ours(),
+                ours(
+                    id="inv_2",
+                    state="carried_forward",
+                    total_minor=-20,
+                    stripe_invoice_id=None,
+                    billing_key="b",
+                    lines=[
+                        line(
+                            amount_minor=-20,
+                            exact_amount=Decimal("-0.2"),
+                            linked_items=1,
+                            linked_amount=Decimal("-0.2"),
+                        )
+                    ],
+                    left_over=True,
+                ),
+            ],
+            posted=[
+                posted(used_items=4, used_amount=Decimal("1.6"), items=4, amount=Decimal("1.6"))
+            ],
+            charges=[charge(expected=Decimal("1.6"), item_amount=Decimal("1.6"))],
+        ),
+        "carried_without_contract",
+        "warning",
+        "1",
+    ),
     "invoices that are not of Tallybook": (
         month(stripe=stripe(theirs(), foreign=["in_7", "in_8"])),
         "foreign",
