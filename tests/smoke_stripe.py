@@ -18,7 +18,8 @@ from pydantic import SecretStr
 
 from services.invoicer.following.voiding import Voiding
 from services.invoicer.patience import Patience
-from services.invoicer.stripe_gateway import API_VERSION, StripeGateway
+from services.invoicer.stripe_gateway import StripeGateway
+from services.invoicer.stripe_objects import API_VERSION
 from shared.clock import present
 from shared.console import err, out
 from shared.errors import TallybookError, WrongUseError

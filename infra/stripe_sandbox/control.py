@@ -137,7 +137,7 @@ class Control:
     async def _forget_keys(self, _request: Request) -> Response:
         """Forget all idempotency keys, as Stripe may after a day."""
         with self._store.transaction():
-            self._store.forget_answers()
+            self._store.answers.forget_all()
         return JSONResponse({"forgotten": True})
 
 

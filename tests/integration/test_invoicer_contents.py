@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.invoicer.carried.reading import read_balances
 from services.invoicer.carrying import Minimums
 from services.invoicer.detail.reading import read_detail
-from services.invoicer.documents import preview_document
 from services.invoicer.planning import preview
+from services.invoicer.preview_documents import preview_document
 from services.invoicer.reconciliation.classify import reconcile
 from services.invoicer.reconciliation.differences import Difference
 from services.invoicer.reconciliation.gather import gather
