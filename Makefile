@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STACK  ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit check bench lock clean
+.PHONY: help demo test test-unit smoke-stripe check bench lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: $(VENV)/.dev  ## every test, on real servers (STACK=embedded|containers|ur
 
 test-unit: $(VENV)/.dev  ## the tests that need no server
 	$(BIN)/python -m pytest -m "not integration" -n auto --dist worksteal $(ARGS)
+
+smoke-stripe: $(VENV)/.dev  ## one invoice at Stripe itself, with the test key in TALLYBOOK_SMOKE_STRIPE_KEY
+	$(BIN)/python -m tests.smoke_stripe
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, dead links
 	$(BIN)/ruff format --check .

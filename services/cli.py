@@ -21,6 +21,7 @@ from services.invoicer import commands as invoicer_commands
 from services.invoicer import run_commands
 from services.invoicer.alerts.commands import alerts
 from services.invoicer.auditing.commands import audit_command
+from services.invoicer.carried.commands import carried_command
 from services.invoicer.detail.commands import detail_command
 from services.invoicer.exporting.commands import export_command
 from services.invoicer.following import commands as following_commands
@@ -88,6 +89,7 @@ cli.command("compare")(quote_commands.compare_command)
 cli.command("usage")(usage_command)
 cli.add_typer(invoicer_commands.periods, name="periods", no_args_is_help=True)
 cli.add_typer(run_commands.runs, name="runs", no_args_is_help=True)
+invoicer_commands.invoices.command("carried")(carried_command)
 invoicer_commands.invoices.command("detail")(detail_command)
 invoicer_commands.invoices.command("void")(following_commands.void_command)
 invoicer_commands.invoices.command("credit")(following_commands.credit_command)

@@ -148,7 +148,7 @@ class Settings(BaseSettings):
     invoice_minimums: str | None = Field(
         default=None,
         description="least total that is sent, by currency, in the place of Stripe's own minimum,"
-        " such as `USD=1.00,JPY=100`; less is carried forward",
+        " such as `USD=1.00,JPY=100`; less is carried forward, as long as a contract runs",
     )
     days_until_due: int = Field(default=30, ge=0, description="days until an invoice is due")
     close_wait_seconds: float = Field(

@@ -15,6 +15,7 @@ from sqlmodel import select
 from infra.local.credentials import Credentials
 from infra.local.stack import EmbeddedStack, Progress, answers
 from infra.local.supervisor import Program
+from infra.local.webhooks import webhook_secret
 from infra.migrations.migrate import migrate
 from services.ingest.keys import create_key
 from shared.api_keys import secret_hash
@@ -116,10 +117,15 @@ class Installation:
             }
         finally:
             await engine.dispose()
-        self._settings = settings.model_copy(
-            update={name: SecretStr(secret) for name, secret in keys.items()}
-        )
         urls = self.stack.urls
+        secrets = dict(keys)
+        if "invoicer" in self._services and settings.stripe_api_base == urls.stripe_url:
+            secrets["stripe_webhook_secret"] = await webhook_secret(
+                urls.stripe_url, settings.invoicer_url, credentials
+            )
+        self._settings = settings.model_copy(
+            update={name: SecretStr(secret) for name, secret in secrets.items()}
+        )
         self._addresses = Addresses(
             settings.ingest_url,
             settings.rater_url,

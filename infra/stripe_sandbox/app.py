@@ -113,7 +113,7 @@ class Sandbox:
         key = request.headers.get("idempotency-key")
         if key is not None and request.method == "POST":
             with self._store.transaction():
-                self._store.change_answer(key, answer.status, answer.body)
+                self._store.answers.change(key, answer.status, answer.body)
         return answer
 
 

@@ -7,6 +7,8 @@ loopback address unless told otherwise.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from starlette.requests import Request
@@ -21,12 +23,36 @@ Clock = Callable[[], int]
 """Gives the moment in Unix time."""
 
 _LOOK_SECONDS = 60
+_NO_WAY_BACK = (
+    "time does not go back, as what was done by then stays done; for another beginning, stop the"
+    " sandbox and remove its file"
+)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class _Advance(msgspec.Struct, forbid_unknown_fields=True):
-    seconds: int
+_UpTo9999 = Annotated[int, msgspec.Meta(le=253_402_300_799)]
+_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Move(msgspec.Struct, forbid_unknown_fields=True):
+    seconds: _UpTo9999 | None = None
+    now: _UpTo9999 | _Instant | None = None
+
+    def moment_from(self, now: int) -> int:
+        """Give the moment that the clock is moved to; all in Unix time."""
+        if self.seconds is not None and self.now is None:
+            wanted, asked = now + self.seconds, f"`seconds` is {self.seconds}"
+        elif self.now is not None and self.seconds is None:
+            wanted = self.now if isinstance(self.now, int) else int(self.now.timestamp())
+            asked = f"`now` is {wanted}, and the sandbox's clock is at {now}"
+        else:
+            raise msgspec.ValidationError(
+                "give either `seconds`, to let so many pass, or `now`, the moment to move on to"
+            )
+        if wanted < now:
+            raise msgspec.ValidationError(f"{asked}: {_NO_WAY_BACK}")
+        return wanted
 
 
 class _Limit(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,7 +85,7 @@ class Control:
         return [
             Route("/health/ready", self._ready),
             Route("/_sandbox/state", self._state),
-            Route("/_sandbox/clock", _told(self._advance), methods=["POST"]),
+            Route("/_sandbox/clock", _told(self._move_clock), methods=["POST"]),
             Route("/_sandbox/faults", _told(self._add_fault), methods=["POST"]),
             Route("/_sandbox/faults", self._drop_faults, methods=["DELETE"]),
             Route("/_sandbox/limit", _told(self._limit), methods=["POST"]),
@@ -80,13 +106,13 @@ class Control:
             }
         )
 
-    async def _advance(self, request: Request) -> Response:
+    async def _move_clock(self, request: Request) -> Response:
         """Let time pass: what is due falls due, and keys are forgotten after a day."""
-        seconds = msgspec.json.decode(await request.body(), type=_Advance).seconds
-        if seconds < 0:
-            raise msgspec.ValidationError("time does not go back: `seconds` must not be negative")
+        move = msgspec.json.decode(await request.body(), type=_Move)
+        now = self.now()
+        lead = self._lead + move.moment_from(now) - now
         with self._store.transaction():
-            self._lead += seconds
+            self._lead = lead
             self._store.set_control("clock_lead", self._lead)
             invoices.overdue(self._store, self.now())
         return JSONResponse({"now": self.now()})
@@ -111,7 +137,7 @@ class Control:
     async def _forget_keys(self, _request: Request) -> Response:
         """Forget all idempotency keys, as Stripe may after a day."""
         with self._store.transaction():
-            self._store.forget_answers()
+            self._store.answers.forget_all()
         return JSONResponse({"forgotten": True})
 
 

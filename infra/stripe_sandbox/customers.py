@@ -35,7 +35,7 @@ def update(call: Call) -> Json:
 
 
 def delete(call: Call) -> Json:
-    """Delete a customer; its invoices stay."""
+    """Delete a customer; its invoices stay, its drafts can be deleted and nothing else."""
     document = existing(call, "customer", call.object_id, "id")
     call.store.mark_deleted(call.object_id)
     happened(call, "customer.deleted", document)

@@ -13,7 +13,8 @@ import time
 
 import httpx
 
-from infra.stripe_sandbox.store import Delivery, Store
+from infra.stripe_sandbox.outgoing import Delivery
+from infra.stripe_sandbox.store import Store
 
 _LOOK_SECONDS = 0.1
 _TIMEOUT_SECONDS = 10.0
@@ -33,7 +34,7 @@ async def deliver_for_ever(store: Store) -> None:
     """Deliver what is due, until cancelled; what is left is delivered after the next start."""
     async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as http:
         while True:
-            due = store.due_deliveries(time.time(), _AT_ONCE)
+            due = store.outgoing.due(time.time(), _AT_ONCE)
             if not due:
                 await asyncio.sleep(_LOOK_SECONDS)
             await asyncio.gather(*(_deliver(store, http, one) for one in due))
@@ -50,7 +51,7 @@ async def _deliver(store: Store, http: httpx.AsyncClient, one: Delivery) -> None
         is_taken = answer.is_success
     with store.transaction():
         if is_taken or one.attempts + 1 >= _MOST_ATTEMPTS:
-            store.end_delivery(one.number)
+            store.outgoing.end(one.number)
         else:
             pause = min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2**one.attempts)
-            store.put_off_delivery(one.number, time.time() + pause)
+            store.outgoing.put_off(one.number, time.time() + pause)

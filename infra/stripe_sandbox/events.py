@@ -24,7 +24,7 @@ def emit(store: Store, now: int, kind: str, document: Json) -> None:
     }
     store.put(event)
     for endpoint in endpoints:
-        store.add_delivery(event["id"], endpoint["id"])
+        store.outgoing.add(event["id"], endpoint["id"])
 
 
 def _wants(endpoint: Json, kind: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from infra.stripe_sandbox.answers import KeptAnswer
 from infra.stripe_sandbox.errors import (
     StripeApiError,
     idempotency_key_in_use,
@@ -18,7 +19,7 @@ from infra.stripe_sandbox.errors import (
 )
 from infra.stripe_sandbox.forms import Tree
 from infra.stripe_sandbox.objects import Json
-from infra.stripe_sandbox.store import KeptAnswer, Store
+from infra.stripe_sandbox.store import Store
 
 LONGEST_KEY = 255
 """Characters."""
@@ -82,13 +83,13 @@ def answer_once(
     from `run` is, and leaves nothing else behind.
     """
     with store.transaction():
-        kept = store.kept_answer(asked.key)
+        kept = store.answers.get(asked.key)
         if kept is not None and kept.created + _KEPT_SECONDS > asked.now:
             _check_same(kept, asked)
             return Answer(kept.status, kept.body, kept.request_id, replayed=True)
         values = read()
         answer = replace(_attempt(store, values, run), original_request=asked.request_id)
-        store.keep_answer(
+        store.answers.keep(
             asked.key,
             KeptAnswer(
                 path=asked.path,

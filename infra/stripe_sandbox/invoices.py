@@ -7,7 +7,7 @@ https://docs.stripe.com/invoicing/overview#invoice-statuses.
 
 from infra.stripe_sandbox import objects
 from infra.stripe_sandbox.call import Call, existing, listing, merged_metadata
-from infra.stripe_sandbox.errors import StripeApiError, missing_parameter, refused
+from infra.stripe_sandbox.errors import missing_parameter, refused
 from infra.stripe_sandbox.events import emit, happened
 from infra.stripe_sandbox.ids import new_id
 from infra.stripe_sandbox.objects import Json
@@ -74,6 +74,7 @@ def add_lines(call: Call) -> Json:
     if document["status"] != "draft":
         message = "Invalid invoice: This invoice is no longer editable"
         raise refused(message, code="invoice_not_editable")
+    _owner(call, document)
     given = call.values["lines"]
     if call.store.count_lines(document["id"]) + len(given) > MOST_LINES:
         message = f"An invoice can have at most {MOST_LINES} line items."
@@ -193,10 +194,7 @@ def overdue(store: Store, now: int) -> None:
 
 def _finalize(call: Call, document: Json) -> None:
     """Number a draft, settle the customer's balance, and open it; nothing due is paid at once."""
-    found = call.store.get("customer", document["customer"])
-    if found is None:
-        raise StripeApiError(500, "The invoice's customer is gone", kind="api_error")
-    owner, _ = found
+    owner = _owner(call, document)
     starting = owner["balance"] if owner["currency"] in (None, document["currency"]) else 0
     due, ending = objects.settle(document["total"], starting)
     page_url = f"{call.public_url}/i/{document['id']}"
@@ -221,6 +219,14 @@ def _finalize(call: Call, document: Json) -> None:
     happened(call, "invoice.finalized", _shown(call, document))
     if due == 0:
         _mark_paid(call, document)
+
+
+def _owner(call: Call, draft: Json) -> Json:
+    """Give a draft's customer: nothing more is done for one who was deleted.
+
+    https://docs.stripe.com/api/customers/delete. The draft itself stays, and can be deleted.
+    """
+    return existing(call, "customer", draft["customer"], "customer", status=400)
 
 
 def _mark_paid(call: Call, document: Json) -> None:

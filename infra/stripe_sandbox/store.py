@@ -1,4 +1,4 @@
-"""Keeps the sandbox's objects and its idempotent answers in one SQLite file. I/O: that file.
+"""Keeps all of the sandbox's state in one SQLite file: its objects here. I/O: that file.
 
 One connection, used by one thread. With WAL and synchronous=NORMAL a committed transaction
 outlives the process; only a power cut may take the last ones.
@@ -7,14 +7,15 @@ outlives the process; only a power cut may take the last ones.
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from infra.stripe_sandbox.answers import Answers
 from infra.stripe_sandbox.errors import missing_resource
 from infra.stripe_sandbox.objects import Json
+from infra.stripe_sandbox.outgoing import Outgoing
 
 _VERSION = 2
 _SCHEMA = """
@@ -76,29 +77,6 @@ class OtherVersionError(Exception):
         super().__init__(f"{path} was made by another version of the Stripe sandbox: remove it")
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAnswer:
-    """The answer kept for an idempotency key, and the request that it answered."""
-
-    path: str
-    params: str
-    created: int
-    request_id: str
-    status: int
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """An event on its way to an endpoint: its body, and how often it was tried."""
-
-    number: int
-    body: bytes
-    url: str
-    secret: str
-    attempts: int
-
-
 class Store:
     """The file. Writes happen within `transaction`."""
 
@@ -113,6 +91,8 @@ class Store:
         elif version != _VERSION:
             self._db.close()
             raise OtherVersionError(path)
+        self.answers = Answers(self._db)
+        self.outgoing = Outgoing(self._db)
 
     def close(self) -> None:
         """Close the file."""
@@ -175,8 +155,7 @@ class Store:
 
     def remove(self, object_id: str) -> None:
         """Remove an object and what belongs to it."""
-        self._db.execute("DELETE FROM deliveries WHERE endpoint = ?", (object_id,))
-        self._db.execute("DELETE FROM secrets WHERE endpoint = ?", (object_id,))
+        self.outgoing.forget(object_id)
         self._db.execute("DELETE FROM lines WHERE invoice = ?", (object_id,))
         self._db.execute("DELETE FROM objects WHERE id = ?", (object_id,))
 
@@ -273,33 +252,6 @@ class Store:
             raise missing_resource(kind, object_id, param, status=400)
         return int(row[0])
 
-    def kept_answer(self, key: str) -> KeptAnswer | None:
-        """Give what is kept for an idempotency key."""
-        row = self._db.execute(
-            "SELECT path, params, created, request_id, status, body FROM answers"
-            " WHERE idempotency_key = ?",
-            (key,),
-        ).fetchone()
-        return None if row is None else KeptAnswer(*row)
-
-    def keep_answer(self, key: str, answer: KeptAnswer) -> None:
-        """Keep an answer for an idempotency key, in place of one that is too old."""
-        values = (answer.path, answer.params, answer.created, answer.request_id, answer.status)
-        self._db.execute(
-            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (key, *values, answer.body),
-        )
-
-    def change_answer(self, key: str, status: int, body: bytes) -> None:
-        """Put another answer in the place of the one kept for an idempotency key."""
-        self._db.execute(
-            "UPDATE answers SET status = ?, body = ? WHERE idempotency_key = ?", (status, body, key)
-        )
-
-    def forget_answers(self) -> None:
-        """Forget what was answered to which idempotency key."""
-        self._db.execute("DELETE FROM answers")
-
     def control(self, name: str) -> int:
         """Give what a control is set to, 0 for one that never was."""
         row = self._db.execute("SELECT value FROM controls WHERE name = ?", (name,)).fetchone()
@@ -308,41 +260,6 @@ class Store:
     def set_control(self, name: str, value: int) -> None:
         """Set a control."""
         self._db.execute("INSERT OR REPLACE INTO controls VALUES (?, ?)", (name, value))
-
-    def keep_secret(self, endpoint: str, secret: str) -> None:
-        """Keep the secret with which an endpoint's deliveries are signed."""
-        self._db.execute("INSERT INTO secrets VALUES (?, ?)", (endpoint, secret))
-
-    def add_delivery(self, event: str, endpoint: str) -> None:
-        """Note that an event is to be delivered."""
-        self._db.execute(
-            "INSERT INTO deliveries (event, endpoint) VALUES (?, ?)", (event, endpoint)
-        )
-
-    def due_deliveries(self, now: float, most: int) -> list[Delivery]:
-        """Give what is to be delivered by now, in Unix time, the oldest first."""
-        rows = self._db.execute(
-            "SELECT d.sequence, e.body, w.body, s.secret, d.attempts FROM deliveries d"
-            " JOIN objects e ON e.id = d.event JOIN objects w ON w.id = d.endpoint"
-            " JOIN secrets s ON s.endpoint = d.endpoint"
-            " WHERE d.due <= ? ORDER BY d.sequence LIMIT ?",
-            (now, most),
-        )
-        return [
-            Delivery(row[0], row[1].encode(), msgspec.json.decode(row[2])["url"], row[3], row[4])
-            for row in rows
-        ]
-
-    def end_delivery(self, number: int) -> None:
-        """Drop a delivery that was taken, or was tried too often."""
-        self._db.execute("DELETE FROM deliveries WHERE sequence = ?", (number,))
-
-    def put_off_delivery(self, number: int, due: float) -> None:
-        """Note that a delivery was tried, and when it is to be tried again."""
-        self._db.execute(
-            "UPDATE deliveries SET attempts = attempts + 1, due = ? WHERE sequence = ?",
-            (due, number),
-        )
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count the objects but events by kind and status, and the lines and kept answers."""

@@ -11,7 +11,7 @@ def create(call: Call) -> Json:
     secret = new_id("whsec", 32)
     document = objects.webhook_endpoint(new_id("we"), call.now, call.values)
     call.store.put(document)
-    call.store.keep_secret(document["id"], secret)
+    call.store.outgoing.keep_secret(document["id"], secret)
     return {**document, "secret": secret}
 
 

@@ -10,6 +10,7 @@ from services.invoicer.alerts import routes as alert_routes
 from services.invoicer.alerts.evaluating import Evaluator
 from services.invoicer.alerts.silences import SilenceWatch
 from services.invoicer.auditing import routes as audit_routes
+from services.invoicer.carried import routes as carried_routes
 from services.invoicer.detail import routes as detail_routes
 from services.invoicer.exporting import routes as export_routes
 from services.invoicer.following import routes as following_routes
@@ -53,6 +54,7 @@ def make_app(settings: Settings) -> ServiceApp:
 
     api = make_api("Tallybook invoicer", "Closes months, makes invoices, reconciles.", readiness)
     api.include_router(routes.router)
+    api.include_router(carried_routes.router)
     api.include_router(detail_routes.router)
     api.include_router(following_routes.router)
     api.include_router(webhooks.router)

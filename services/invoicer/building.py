@@ -89,7 +89,8 @@ class Draft:
 
     `carried` names each earlier invoice whose amount it takes up, with the line. `details` are
     in the order of the lines, and their exact amounts add up to the lines'; their file has a
-    hash here where the lines were collapsed.
+    hash here where the lines were collapsed. `is_last`: no contract of the customer in the
+    currency runs on after the month.
     """
 
     key: InvoiceKey
@@ -100,6 +101,7 @@ class Draft:
     detail_sha256: str | None = None
     about: About = NOTHING_MORE
     wording: Wording = NO_WORDING
+    is_last: bool = False
 
     @property
     def total_minor(self) -> int:

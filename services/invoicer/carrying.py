@@ -3,7 +3,9 @@
 Stripe charges no less than a minimum in each currency; an invoice for less would be marked as
 paid there and its amount moved to the customer's balance, out of sight of the books. And it
 takes no invoice with a negative total. Such a total is carried forward: the customer's next
-invoice in the currency has a line of exactly that amount.
+invoice in the currency has a line of exactly that amount. Where no contract in the currency runs on
+there may be no next one: then the minimum is no more than Stripe's own, and what comes to that is
+invoiced by itself.
 """
 
 from collections.abc import Mapping
@@ -15,6 +17,9 @@ from shared.money import UnknownCurrencyError, from_minor, minor_unit_places, wi
 
 CARRIED = "carried_forward"
 """The state of an invoice whose total goes onto the next, and the kind of the line there."""
+
+UNSENT = ("skipped_zero", CARRIED)
+"""The states of invoices that are not meant for Stripe."""
 
 STRIPE_MINIMUMS = {
     "AUD": Decimal("0.50"), "CAD": Decimal("0.50"), "CHF": Decimal("0.50"), "CZK": Decimal(15),
@@ -57,9 +62,13 @@ class Minimums:
                 found[currency] = least
         return cls(found)
 
-    def least(self, currency: str) -> Decimal:
-        """Give the least total that is sent in a currency, in major units."""
-        return self.by_currency.get(currency, Decimal(0))
+    def least(self, currency: str, *, is_last: bool = False) -> Decimal:
+        """Give the least total that is sent in a currency, in major units.
+
+        `is_last`: no more is to come for the customer, so that one's own minimum is none.
+        """
+        least = self.by_currency.get(currency, Decimal(0))
+        return min(least, STRIPE_MINIMUMS.get(currency, Decimal(0))) if is_last else least
 
 
 def _read_minimum(text: str) -> tuple[str, Decimal]:
@@ -78,15 +87,13 @@ def _read_minimum(text: str) -> tuple[str, Decimal]:
     return currency, least
 
 
-def unsent_state(total_minor: int, currency: str, minimums: Minimums) -> tuple[str, str] | None:
+def unsent_state(total_minor: int, currency: str, least: Decimal) -> tuple[str, str] | None:
     """Give state and reason of an invoice that is not to be sent; None where it is."""
     if total_minor == 0:
         return "skipped_zero", "nothing is due"
     if total_minor < 0:
         return CARRIED, "the total is a credit: the next invoice takes it up"
-    total = from_minor(total_minor, currency)
-    least = minimums.least(currency)
-    if total < least:
+    if from_minor(total_minor, currency) < least:
         shown = with_minor_unit(least, currency)
         return CARRIED, f"the total is below {shown} {currency}: the next invoice takes it up"
     return None

@@ -76,7 +76,24 @@ class Delivery:
         _, rows = await get_invoice(self._session, self._invoice.id)
         lines = [draft_line(row) for row in rows]
         self._check_frozen(lines)
-        customer, draft = await self._ensure_both()
+        calls, gateway, customer_id = self._calls, self._gateway, self._invoice.customer_id
+        customer, is_new = await ensure_customer(calls, gateway, customer_id)
+        try:
+            await self._take(lines, customer, customer_is_new=is_new)
+        except StripeFault as fault:
+            if fault.retry != "never":
+                raise
+            again = await replace_deleted(calls, gateway, customer_id)
+            if again is None:
+                raise
+            await self._take(lines, again, customer_is_new=True)
+        await self._note("finalized")
+
+    async def _take(
+        self, lines: Sequence[DraftLine], customer: str, *, customer_is_new: bool
+    ) -> None:
+        """Take the invoice to Stripe for a customer there: created, filled, read back, final."""
+        draft = await self._ensure_invoice(customer, customer_is_new=customer_is_new)
         invoice = self._invoice
         frozen = FrozenInvoice(
             invoice.billing_key,
@@ -95,24 +112,11 @@ class Delivery:
             await self._finalize(frozen, theirs)
         elif theirs.status not in _FINAL:
             raise NeedsReviewError(f"{theirs.id} is {theirs.status} at Stripe, not open")
-        await self._note("finalized")
 
     def _check_frozen(self, lines: Sequence[DraftLine]) -> None:
         """Raise where lines or words in the books are not those whose hash was approved."""
         if frozen_sha256(self._invoice, lines) != self._invoice.payload_sha256:
             raise NeedsReviewError("its lines in the books are not those that were frozen")
-
-    async def _ensure_both(self) -> tuple[str, StripeInvoice]:
-        """Give the customer and our invoice at Stripe; one who was deleted there is made anew."""
-        calls, gateway, customer_id = self._calls, self._gateway, self._invoice.customer_id
-        customer, is_new = await ensure_customer(calls, gateway, customer_id)
-        try:
-            return customer, await self._ensure_invoice(customer, customer_is_new=is_new)
-        except StripeFault as fault:
-            again = await replace_deleted(calls, gateway, customer_id) if fault.missing else None
-            if again is None:
-                raise
-        return again, await self._ensure_invoice(again, customer_is_new=True)
 
     # the invoice -------------------------------------------------------------------------
 
@@ -120,6 +124,9 @@ class Delivery:
         """Give our invoice at Stripe: the known one, the one found there, or a new draft."""
         known = self._invoice.stripe_invoice_id
         found = None if known is None else await self._read_if_there(known)
+        if found is not None and found.customer != customer:
+            await self._leave_behind(found, customer)
+            found = None
         if found is None and not customer_is_new:
             found = await self._adopt(customer)
         if found is None:
@@ -139,6 +146,16 @@ class Delivery:
         self._invoice.state = "lines_adding"
         self._invoice.changed_at = self._calls.clock()
         return found
+
+    async def _leave_behind(self, found: StripeInvoice, customer: str) -> None:
+        """Delete our draft of a customer who was deleted at Stripe since, and made anew."""
+        if found.status != "draft" or found.billing_key != self._invoice.billing_key:
+            raise NeedsReviewError(
+                f"{found.id} is {found.status} at Stripe, for {found.customer}, and the customer"
+                f" is {customer} there now; if it is still to be paid, void it and issue it again:"
+                f" invoices void {self._invoice.id} --reissue --why"
+            )
+        await self._delete(found)
 
     async def _create(self, customer: str, key: str) -> StripeInvoice:
         invoice = self._invoice

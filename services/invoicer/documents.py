@@ -1,25 +1,18 @@
-"""The JSON of what the invoicer tells: the same over HTTP and from commands.
+"""The JSON of months and invoices: the same over HTTP and from commands.
 
 Money and quantities are decimal strings, money in the major unit of its currency.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec import convert
 from typing_extensions import TypedDict
 
 from services.invoicer.building import DraftLine
-from services.invoicer.diffing import Changed
-from services.invoicer.previewing import (
-    LastMonth,
-    Preview,
-    PreviewedInvoice,
-    total_by_currency,
-)
 from services.invoicer.token_costs import TokenCostDocument
 from shared.moments import format_moment
 from shared.money import from_minor, plain, with_minor_unit
-from shared.tables.invoicer import Invoice, InvoiceLine, InvoiceRun, PeriodState
+from shared.tables.invoicer import Invoice, InvoiceLine, PeriodState
 
 
 class PeriodDocument(TypedDict):
@@ -52,44 +45,6 @@ class LineDocument(TypedDict):
     exact_amount: str
     amount: str
     description: str
-
-
-class PreviewedDocument(TypedDict):
-    """An invoice as it would be, beside last month's."""
-
-    customer: str
-    currency: str
-    total: str
-    last_month: str | None
-    change: str | None
-    warnings: list[str]
-    lines: list[LineDocument]
-
-
-class AbsentDocument(TypedDict):
-    """A customer who had an invoice last month and would have none."""
-
-    customer: str
-    currency: str
-    last_month: str
-
-
-class PreviewDocument(TypedDict):
-    """A month's invoices as they would be now; `closed` tells whether they can still change.
-
-    What is counted is on no invoice: events that no contract covers, conflicts and dead letters
-    that nobody decided, and events that are not rated yet (null: Kafka does not answer).
-    """
-
-    period: str
-    closed: bool
-    totals: dict[str, str]
-    unpriced_events: int
-    open_conflicts: int
-    open_dead_letters: int
-    events_under_way: int | None
-    invoices: list[PreviewedDocument]
-    absent: list[AbsentDocument]
 
 
 class InvoiceDocument(TypedDict):
@@ -137,55 +92,6 @@ class InvoicesDocument(TypedDict):
     invoices: list[InvoiceDocument]
 
 
-class RunDocument(TypedDict):
-    """A run, and how many of its invoices are in each state.
-
-    `payload_sha256` is what an approval names: it follows from all that its invoices say.
-    """
-
-    id: str
-    period: str
-    state: str
-    payload_sha256: str
-    started_by: str
-    created_at: str | None
-    approved_by: str | None
-    approved_at: str | None
-    paused_because: str | None
-    finished_at: str | None
-    states: dict[str, int]
-
-
-class WholeRunDocument(RunDocument):
-    """A run with its invoices."""
-
-    invoices: list[InvoiceDocument]
-
-
-class ChangedDocument(TypedDict):
-    """A customer who is invoiced otherwise; null where a run has no invoice for it."""
-
-    customer: str
-    currency: str
-    before: str | None
-    after: str | None
-    change: str
-
-
-class DiffDocument(TypedDict):
-    """What changed from one run to another, by customer and currency."""
-
-    run: str
-    against: str
-    changed: list[ChangedDocument]
-
-
-class RunsDocument(TypedDict):
-    """Runs, the newest month first."""
-
-    runs: list[RunDocument]
-
-
 def period_document(period: PeriodState) -> PeriodDocument:
     """Describe a month's state."""
     return {
@@ -194,38 +100,6 @@ def period_document(period: PeriodState) -> PeriodDocument:
         "closing_at": format_moment(period.closing_at),
         "closed_at": format_moment(period.closed_at),
         "end_offsets": {name: int(end) for name, end in (period.end_offsets or {}).items()},
-    }
-
-
-def preview_document(preview: Preview) -> PreviewDocument:
-    """Describe a preview."""
-    totals = total_by_currency(preview)
-    return {
-        "period": str(preview.period),
-        "closed": preview.closed,
-        "totals": {name: with_minor_unit(amount, name) for name, amount in totals.items()},
-        "unpriced_events": preview.unsettled.unpriced_events,
-        "open_conflicts": preview.unsettled.open_conflicts,
-        "open_dead_letters": preview.unsettled.open_dead_letters,
-        "events_under_way": preview.unsettled.events_under_way,
-        "invoices": [_previewed_document(one) for one in preview.invoices],
-        "absent": [
-            {"customer": one.customer_id, "currency": one.currency, "last_month": _last(one)}
-            for one in preview.absent
-        ],
-    }
-
-
-def _previewed_document(one: PreviewedInvoice) -> PreviewedDocument:
-    key = one.draft.key
-    return {
-        "customer": key.customer_id,
-        "currency": key.currency,
-        "total": _money(one.draft.total_minor, key.currency),
-        "last_month": None if one.last_month is None else _last(one.last_month),
-        "change": None if one.change is None else with_minor_unit(one.change, key.currency),
-        "warnings": one.warnings,
-        "lines": [line_document(line, key.currency) for line in one.draft.lines],
     }
 
 
@@ -241,7 +115,7 @@ def line_document(line: DraftLine | InvoiceLine, currency: str) -> LineDocument:
         "quantity": plain(line.quantity),
         "unit_price": plain(line.unit_price),
         "exact_amount": plain(line.exact_amount),
-        "amount": _money(line.amount_minor, currency),
+        "amount": money(line.amount_minor, currency),
         "description": line.description,
     }
 
@@ -255,7 +129,7 @@ def invoice_document(invoice: Invoice) -> InvoiceDocument:
         "period": invoice.period,
         "currency": invoice.currency,
         "state": invoice.state,
-        "total": _money(invoice.total_minor, invoice.currency),
+        "total": money(invoice.total_minor, invoice.currency),
         "revision": invoice.revision,
         "stripe_invoice": invoice.stripe_invoice_id,
         "due_at": format_moment(invoice.due_at),
@@ -282,57 +156,6 @@ def whole_invoice_document(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Wh
     }
 
 
-def run_document(run: InvoiceRun, states: Mapping[str, int]) -> RunDocument:
-    """Describe a run without its invoices."""
-    return {
-        "id": run.id,
-        "period": run.period,
-        "state": run.state,
-        "payload_sha256": run.payload_sha256,
-        "started_by": run.started_by,
-        "created_at": format_moment(run.created_at),
-        "approved_by": run.approved_by,
-        "approved_at": format_moment(run.approved_at),
-        "paused_because": run.paused_because,
-        "finished_at": format_moment(run.finished_at),
-        "states": dict(states),
-    }
-
-
-def whole_run_document(
-    run: InvoiceRun, states: Mapping[str, int], invoices: Sequence[Invoice]
-) -> WholeRunDocument:
-    """Describe a run with each of its invoices."""
-    return {**run_document(run, states), "invoices": [invoice_document(one) for one in invoices]}
-
-
-def diff_document(run_id: str, against: str, changed: Iterable[Changed]) -> DiffDocument:
-    """Describe what changed between two runs."""
-    return {
-        "run": run_id,
-        "against": against,
-        "changed": [
-            {
-                "customer": one.customer_id,
-                "currency": one.currency,
-                "before": None
-                if one.before_minor is None
-                else _money(one.before_minor, one.currency),
-                "after": None if one.after_minor is None else _money(one.after_minor, one.currency),
-                "change": _money(one.change_minor, one.currency),
-            }
-            for one in changed
-        ],
-    }
-
-
-def _money(minor: int, currency: str) -> str:
+def money(minor: int, currency: str) -> str:
+    """Write an amount in minor units as it is told: in major units, with all their places."""
     return with_minor_unit(from_minor(minor, currency), currency)
-
-
-def _money_or_none(minor: int | None, currency: str) -> str | None:
-    return None if minor is None else _money(minor, currency)
-
-
-def _last(one: LastMonth) -> str:
-    return _money(one.total_minor, one.currency)

@@ -5,7 +5,8 @@ exact), so that what is read grows with the lines of the invoices and not with t
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from dataclasses import replace
+from itertools import chain, groupby
 from typing import Any
 
 from sqlalchemy import text
@@ -19,7 +20,8 @@ from services.invoicer.building import (
     Posted,
     build_draft,
 )
-from services.invoicer.carrying import Carried, Minimums
+from services.invoicer.carried.reading import read_balances
+from services.invoicer.carrying import UNSENT, Carried, Minimums
 from services.invoicer.previewing import (
     CustomerFacts,
     LastMonth,
@@ -28,6 +30,7 @@ from services.invoicer.previewing import (
     Unsettled,
 )
 from services.invoicer.token_costs import TokenPrice, Tokens, token_costs
+from services.invoicer.verifying import first_state
 from services.invoicer.wording import About
 from shared.broker import end_offsets
 from shared.errors import UnavailableError
@@ -50,6 +53,11 @@ _CARRIED = text(
     " WHERE i.state = 'carried_forward' AND i.period < :period"
     " AND NOT EXISTS (SELECT FROM invoice_carries c WHERE c.source_id = i.id)"
     " ORDER BY i.period, i.id"
+)
+_RUNNING_ON = text(
+    "SELECT DISTINCT c.customer_id, p.currency FROM contracts c"
+    " JOIN plan_versions p ON p.id = c.plan_version_id"
+    " WHERE c.ends_at IS NULL OR c.ends_at > :end"
 )
 _REFERENCES = text(
     "SELECT id, purchase_order, tax_id FROM customers"
@@ -114,13 +122,13 @@ _CARRIED_INTO = text(
 
 
 async def read_drafts(
-    session: AsyncSession, period: Period, *, with_ids: bool = True
+    session: AsyncSession, period: Period, minimums: Minimums, *, with_ids: bool = True
 ) -> Iterator[Draft]:
     """Build the invoice of every customer and currency with line items posted to a month.
 
     They come one by one, in the order of the customers. Without ids none of them says which
     line items it is made of. What was carried forward goes onto the customer's next invoice in
-    its currency, and waits until there is one.
+    its currency; where that has come to the minimum it is an invoice by itself, after the others.
     """
     month = {"period": str(period)}
     contracts = _contract_facts(await session.execute(_CONTRACTS, month))
@@ -131,16 +139,21 @@ async def read_drafts(
     about = await _read_about(session, period)
     query = _SUMS_WITH_IDS if with_ids else _SUMS
     rows = (await session.execute(query, month)).all()
-    return (
-        build_draft(
-            InvoiceKey(customer_id, str(period), currency),
-            (_read(row) for row in group),
-            contracts,
-            carried.get((customer_id, currency), ()),
-            about.get(customer_id, NOTHING_MORE),
-        )
-        for (customer_id, currency), group in groupby(rows, key=lambda row: tuple(row[:2]))
+    running = {tuple(row) for row in await session.execute(_RUNNING_ON, {"end": period.end})}
+
+    def build(customer_id: str, currency: str, items: Iterable[Posted]) -> Draft:
+        key = InvoiceKey(customer_id, str(period), currency)
+        waiting = carried.get((customer_id, currency), ())
+        draft = build_draft(key, items, contracts, waiting, about.get(customer_id, NOTHING_MORE))
+        return replace(draft, is_last=(customer_id, currency) not in running)
+
+    with_items = (
+        build(*key, (_read(row) for row in group))
+        for key, group in groupby(rows, key=lambda row: (row.customer_id, row.currency))
     )
+    others = sorted(carried.keys() - {(row.customer_id, row.currency) for row in rows})
+    alone = (build(*key, ()) for key in others)
+    return chain(with_items, (one for one in alone if first_state(one, minimums)[0] not in UNSENT))
 
 
 async def rebuild_draft(session: AsyncSession, invoice: Invoice) -> Draft:
@@ -224,10 +237,12 @@ async def preview(session: AsyncSession, period: Period, settings: Settings) -> 
             last_month.pop((draft.key.customer_id, draft.key.currency), None),
             customers[draft.key.customer_id],
             settings.preview_change_percent,
-            minimums.least(draft.key.currency),
+            minimums.least(draft.key.currency, is_last=draft.is_last),
         )
-        for draft in await read_drafts(session, period, with_ids=False)
+        for draft in await read_drafts(session, period, minimums, with_ids=False)
     ]
+    invoiced = {(one.draft.key.customer_id, one.draft.key.currency) for one in invoices}
+    balances = await read_balances(session, before=period, at=period.end)
     closed = await session.scalar(
         text("SELECT EXISTS (SELECT FROM periods WHERE period = :period AND state = 'closed')"),
         {"period": str(period)},
@@ -238,7 +253,8 @@ async def preview(session: AsyncSession, period: Period, settings: Settings) -> 
         open_dead_letters=int(await session.scalar(_DEAD_LETTERS, {"start": period.start}) or 0),
         events_under_way=None if ends is None else await _under_way(session, settings, ends),
     )
-    return Preview(period, bool(closed), invoices, tuple(last_month.values()), unsettled)
+    left = [one for one in balances if one.is_last and one.key not in invoiced]
+    return Preview(period, bool(closed), invoices, tuple(last_month.values()), unsettled, left)
 
 
 async def _customer_facts(

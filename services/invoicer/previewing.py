@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.invoicer.building import Draft
+from services.invoicer.carried.balances import Balance
 from shared.money import EXACT, from_minor
 from shared.periods import Period
 
@@ -92,7 +93,8 @@ class Unsettled:
 class Preview:
     """A month's invoices as they would be now.
 
-    `absent` are those who had an invoice last month and would have none.
+    `absent` are those who had an invoice last month and would have none, `left` what was carried
+    forward of those who have no contract in the currency any more, and would be on none.
     """
 
     period: Period
@@ -100,6 +102,7 @@ class Preview:
     invoices: Sequence[PreviewedInvoice]
     absent: Sequence[LastMonth]
     unsettled: Unsettled
+    left: Sequence[Balance] = ()
 
 
 def total_by_currency(found: Preview) -> dict[str, Decimal]:

@@ -17,10 +17,20 @@ from services.invoicer.closing import close_period, list_periods
 from services.invoicer.diffing import diff_runs
 from services.invoicer.following.documents import CreditedInvoiceDocument, read_invoice
 from services.invoicer.planning import preview
+from services.invoicer.preview_documents import PreviewDocument, preview_document
 from services.invoicer.reconciliation import report
 from services.invoicer.reconciliation.classify import reconcile
 from services.invoicer.reconciliation.gather import gather
 from services.invoicer.reopening import reopen_period
+from services.invoicer.run_documents import (
+    DiffDocument,
+    RunDocument,
+    RunsDocument,
+    WholeRunDocument,
+    diff_document,
+    run_document,
+    whole_run_document,
+)
 from services.invoicer.under_way import SendingUnderWay
 from shared.api_keys import RequireScope
 from shared.clock import present
@@ -112,10 +122,10 @@ async def reopen(key: Finance, month: Month, reason: Reason, request: Request) -
 @router.get("/periods/{period}/preview")
 async def show_preview(
     _key: Finance, month: Month, session: Session, request: Request
-) -> documents.PreviewDocument:
+) -> PreviewDocument:
     """Give every invoice of a month as it would be now, and what to look at before sending."""
     found = await preview(session, month, request.app.state.settings)
-    return documents.preview_document(found)
+    return preview_document(found)
 
 
 @router.get(
@@ -135,7 +145,7 @@ async def show_reconciliation(_key: Finance, month: Month, request: Request) -> 
 
 
 @router.post("/runs", status_code=201)
-async def start_run(key: Finance, new: NewRun, request: Request) -> documents.RunDocument:
+async def start_run(key: Finance, new: NewRun, request: Request) -> RunDocument:
     """Close a month and freeze its invoices; for a month that has its run, give that."""
     state = request.app.state
     run = await runs.start_run(
@@ -149,22 +159,22 @@ async def start_run(key: Finance, new: NewRun, request: Request) -> documents.Ru
 
 
 @router.get("/runs")
-async def list_runs(_key: Finance, session: Session) -> documents.RunsDocument:
+async def list_runs(_key: Finance, session: Session) -> RunsDocument:
     """Give all runs, the newest month first."""
     found = [
-        documents.run_document(run, await runs.count_states(session, run.id))
+        run_document(run, await runs.count_states(session, run.id))
         for run in await runs.list_runs(session)
     ]
     return {"runs": found}
 
 
 @router.get("/runs/{run_id}")
-async def show_run(_key: Finance, run_id: str, session: Session) -> documents.WholeRunDocument:
+async def show_run(_key: Finance, run_id: str, session: Session) -> WholeRunDocument:
     """Give a run with each invoice's state and last error."""
     run = await runs.get_run(session, run_id)
     states = await runs.count_states(session, run_id)
     invoices = await runs.list_invoices(session, run_id=run_id)
-    return documents.whole_run_document(run, states, invoices)
+    return whole_run_document(run, states, invoices)
 
 
 @router.get("/runs/{run_id}/diff")
@@ -173,7 +183,7 @@ async def diff_run(
     run_id: str,
     session: Session,
     against: Annotated[str | None, Query(description="another run than last month's")] = None,
-) -> documents.DiffDocument:
+) -> DiffDocument:
     """Give who is invoiced otherwise than in another run, by default last month's."""
     run = await runs.get_run(session, run_id)
     other = (
@@ -185,13 +195,13 @@ async def diff_run(
         await runs.list_invoices(session, run_id=other.id),
         await runs.list_invoices(session, run_id=run_id),
     )
-    return documents.diff_document(run_id, other.id, changed)
+    return diff_document(run_id, other.id, changed)
 
 
 @router.post("/runs/{run_id}/approve")
 async def approve_run(
     key: Finance, run_id: str, approval: Approval, request: Request
-) -> documents.RunDocument:
+) -> RunDocument:
     """Approve a run, as its hash names it: what is sent is what was approved."""
     state = request.app.state
     run = await steering.approve(
@@ -206,15 +216,13 @@ async def approve_run(
 
 
 @router.post("/runs/{run_id}/send", status_code=202)
-async def send_run(key: Finance, run_id: str, request: Request) -> documents.RunDocument:
+async def send_run(key: Finance, run_id: str, request: Request) -> RunDocument:
     """Begin to send a run, or what is left of it; how far it is: `GET /v1/runs/{run_id}`."""
     return await _begin(request, run_id, key, resume=False)
 
 
 @router.post("/runs/{run_id}/pause")
-async def pause_run(
-    key: Finance, run_id: str, reason: Reason, request: Request
-) -> documents.RunDocument:
+async def pause_run(key: Finance, run_id: str, reason: Reason, request: Request) -> RunDocument:
     """Stop a run that is being sent, after the invoices that are under way."""
     engine = request.app.state.engine
     run = await steering.pause(engine, run_id, why=reason.why, actor=_actor(key))
@@ -222,12 +230,12 @@ async def pause_run(
 
 
 @router.post("/runs/{run_id}/resume", status_code=202)
-async def resume_run(key: Finance, run_id: str, request: Request) -> documents.RunDocument:
+async def resume_run(key: Finance, run_id: str, request: Request) -> RunDocument:
     """Go on with a run, also with a paused one."""
     return await _begin(request, run_id, key, resume=True)
 
 
-async def _begin(request: Request, run_id: str, key: Key, *, resume: bool) -> documents.RunDocument:
+async def _begin(request: Request, run_id: str, key: Key, *, resume: bool) -> RunDocument:
     state = request.app.state
     under_way: SendingUnderWay = state.under_way
     run = await steering.begin(
@@ -242,9 +250,9 @@ async def _begin(request: Request, run_id: str, key: Key, *, resume: bool) -> do
     return await _described(state.engine, run)
 
 
-async def _described(engine: AsyncEngine, run: InvoiceRun) -> documents.RunDocument:
+async def _described(engine: AsyncEngine, run: InvoiceRun) -> RunDocument:
     async with AsyncSession(engine) as session:
-        return documents.run_document(run, await runs.count_states(session, run.id))
+        return run_document(run, await runs.count_states(session, run.id))
 
 
 @router.get("/invoices")

@@ -9,11 +9,19 @@ from typing import Annotated
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from services.invoicer import documents, planning, sending, steering
+from services.invoicer import planning, sending, steering
 from services.invoicer import runs as book
 from services.invoicer.arguments import ROLE, PeriodArgument, chosen, say, with_engine
 from services.invoicer.diffing import diff_runs
-from services.invoicer.documents import DiffDocument, PreviewDocument, WholeRunDocument
+from services.invoicer.preview_documents import PreviewDocument, preview_document
+from services.invoicer.run_documents import (
+    DiffDocument,
+    RunDocument,
+    WholeRunDocument,
+    diff_document,
+    run_document,
+    whole_run_document,
+)
 from services.invoicer.stripe_gateway import StripeGateway
 from shared import logs
 from shared.audit import login_name
@@ -34,7 +42,7 @@ def runs_preview(period: PeriodArgument, json: JsonOption = False) -> None:
 
     async def read(settings: Settings, engine: AsyncEngine) -> PreviewDocument:
         async with AsyncSession(engine) as session:
-            return documents.preview_document(await planning.preview(session, period, settings))
+            return preview_document(await planning.preview(session, period, settings))
 
     document = with_engine(read)
     rows = [
@@ -60,6 +68,11 @@ def runs_preview(period: PeriodArgument, json: JsonOption = False) -> None:
     )
     for one in document["absent"]:
         say(f"{one['customer']} had {one['last_month']} {one['currency']} last month, now nothing")
+    for left in document["carried_left"]:
+        say(
+            f"{left['customer']} has {left['amount']} {left['currency']} carried forward since"
+            f" {left['since']}, and no contract any more; see: invoices carried"
+        )
     for sentence in _unsettled(document):
         say(sentence)
 
@@ -131,7 +144,7 @@ def runs_diff(
             await book.list_invoices(session, run_id=other.id),
             await book.list_invoices(session, run_id=run_id),
         )
-        return documents.diff_document(run_id, other.id, changed)
+        return diff_document(run_id, other.id, changed)
 
     document = run_in_session(ROLE, read)
     title = f"{run_id} against {document['against']}"
@@ -210,11 +223,9 @@ def runs_pause(
 def runs_list(json: JsonOption = False) -> None:
     """List all runs, the newest month first."""
 
-    async def read(session: AsyncSession) -> list[documents.RunDocument]:
+    async def read(session: AsyncSession) -> list[RunDocument]:
         found = await book.list_runs(session)
-        return [
-            documents.run_document(one, await book.count_states(session, one.id)) for one in found
-        ]
+        return [run_document(one, await book.count_states(session, one.id)) for one in found]
 
     document = run_in_session(ROLE, read)
     rows = [
@@ -260,7 +271,7 @@ async def _send(
 
 async def _read_run(engine: AsyncEngine, run_id: str) -> WholeRunDocument:
     async with AsyncSession(engine, expire_on_commit=False) as session:
-        return documents.whole_run_document(
+        return whole_run_document(
             await book.get_run(session, run_id),
             await book.count_states(session, run_id),
             await book.list_invoices(session, run_id=run_id),

@@ -82,7 +82,7 @@ async def start_run(
         )
         session.add(run)
         await session.flush()
-        drafts = await read_drafts(session, period)
+        drafts = await read_drafts(session, period, minimums)
         frozen: list[tuple[str, str]] = []
         while some := list(islice(drafts, _FROZEN_AT_ONCE)):
             await _freeze(session, run, some, minimums, now)

@@ -1,13 +1,12 @@
-"""The only module that imports `stripe`: calls in, frozen values and `StripeFault`s out.
+"""Stripe's API, by the SDK: calls in, frozen values and `StripeFault`s out.
 
 It neither retries nor decides. Each call that changes Stripe takes its idempotency key,
-which goes into `options`: in `params` the SDK would send it as a form field.
+which goes into `options`: in `params` the SDK would send it as a form field. Nothing but this
+module and `stripe_transport` imports `stripe`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 import stripe
@@ -18,27 +17,21 @@ from services.invoicer.following.events import TYPES, StripeEvent, read_event
 from services.invoicer.pace import Pace, limits_for
 from services.invoicer.payload import line_metadata, usage_seconds
 from services.invoicer.stripe_objects import (
+    API_VERSION,
     StripeCreditNote,
     StripeCustomerTwin,
     StripeFault,
     StripeInvoice,
     StripeLine,
 )
+from services.invoicer.stripe_transport import GuardedHTTP, reply
 from services.invoicer.wording import NO_WORDING, Wording
 from shared.settings import Settings
-
-API_VERSION = "2026-08-26.dahlia"
-"""The version whose published OpenAPI document our requests are tested against; the SDK's own
-default would move with every upgrade of the package."""
 
 _TIMEOUT_SECONDS = 40.0
 _PAGE = 100
 
 T = TypeVar("T")
-
-_NOTHING = b"{}"
-_body: ContextVar[bytes] = ContextVar("body")
-"""The body of the last good answer that this task has got."""
 
 
 class Page(msgspec.Struct, Generic[T]):
@@ -60,7 +53,7 @@ class StripeGateway:
     def __init__(self, settings: Settings, *, http_client: stripe.HTTPClient | None = None) -> None:
         inner = http_client or stripe.HTTPXClient(timeout=_TIMEOUT_SECONDS)
         self.pace = Pace(limits_for(settings))
-        self._http = _GuardedHTTP(inner, self.pace)
+        self._http = GuardedHTTP(inner, self.pace)
         base = settings.stripe_api_base
         self._v1 = StripeClient(
             settings.stripe_api_key.get_secret_value(),
@@ -85,13 +78,13 @@ class StripeGateway:
             {"name": name, "email": email, "metadata": {"tallybook_customer": customer_id[:500]}},
             {"idempotency_key": key},
         )
-        return await _answer(answer, StripeCustomerTwin)
+        return await reply(answer, StripeCustomerTwin)
 
     async def update_customer(
         self, stripe_customer: str, *, name: str, email: str, key: str
     ) -> None:
         """Change a customer's name and address; a deleted customer is missing."""
-        await _answer(
+        await reply(
             self._v1.customers.update_async(
                 stripe_customer, {"name": name, "email": email}, {"idempotency_key": key}
             ),
@@ -102,7 +95,7 @@ class StripeGateway:
         """Tell whether Stripe still has a customer."""
         try:
             answer = self._v1.customers.retrieve_async(stripe_customer)
-            found = await _answer(answer, Deletable)
+            found = await reply(answer, Deletable)
         except StripeFault as fault:
             if fault.missing:
                 return False
@@ -116,7 +109,7 @@ class StripeGateway:
             params: stripe.params.CustomerListParams = {"email": email, "limit": _PAGE}
             if last:
                 params["starting_after"] = last
-            page = await _answer(self._v1.customers.list_async(params), Page[StripeCustomerTwin])
+            page = await reply(self._v1.customers.list_async(params), Page[StripeCustomerTwin])
             for item in page.data:
                 last = item.id
                 yield item
@@ -152,7 +145,7 @@ class StripeGateway:
                 {"name": name, "value": value} for name, value in wording.custom_fields
             ]
         answer = self._v1.invoices.create_async(params, {"idempotency_key": key})
-        return await _answer(answer, StripeInvoice)
+        return await reply(answer, StripeInvoice)
 
     async def add_lines(
         self, stripe_invoice: str, lines: Sequence[DraftLine], *, key: str
@@ -163,19 +156,19 @@ class StripeGateway:
             {"lines": [_line_params(line) for line in lines]},
             {"idempotency_key": key},
         )
-        return await _answer(answer, StripeInvoice)
+        return await reply(answer, StripeInvoice)
 
     async def finalize(self, stripe_invoice: str, *, key: str) -> StripeInvoice:
         """Finalize a draft: from then on it is a claim on the customer."""
         answer = self._v1.invoices.finalize_invoice_async(
             stripe_invoice, {"auto_advance": False}, {"idempotency_key": key}
         )
-        return await _answer(answer, StripeInvoice)
+        return await reply(answer, StripeInvoice)
 
     async def void(self, stripe_invoice: str, *, key: str) -> StripeInvoice:
         """Cancel a finalized, unpaid invoice; Stripe refuses it for any other."""
         answer = self._v1.invoices.void_invoice_async(stripe_invoice, {}, {"idempotency_key": key})
-        return await _answer(answer, StripeInvoice)
+        return await reply(answer, StripeInvoice)
 
     async def create_credit_note(
         self,
@@ -198,7 +191,7 @@ class StripeGateway:
         if to_balance:
             params["credit_amount"] = to_balance
         answer = self._v1.credit_notes.create_async(params, {"idempotency_key": key})
-        return await _answer(answer, StripeCreditNote)
+        return await reply(answer, StripeCreditNote)
 
     async def credit_notes(
         self, *, stripe_invoice: str | None = None, since: int | None = None
@@ -213,18 +206,18 @@ class StripeGateway:
                 params["created"] = {"gte": since}
             if found:
                 params["starting_after"] = found[-1].id
-            page = await _answer(self._v1.credit_notes.list_async(params), Page[StripeCreditNote])
+            page = await reply(self._v1.credit_notes.list_async(params), Page[StripeCreditNote])
             found.extend(page.data)
             if not page.has_more or not page.data:
                 return found
 
     async def delete_draft(self, stripe_invoice: str) -> None:
         """Delete a draft; Stripe refuses it for anything that is no draft."""
-        await _answer(self._v1.invoices.delete_async(stripe_invoice), Deletable)
+        await reply(self._v1.invoices.delete_async(stripe_invoice), Deletable)
 
     async def invoice(self, stripe_invoice: str) -> StripeInvoice:
         """Read an invoice."""
-        return await _answer(self._v1.invoices.retrieve_async(stripe_invoice), StripeInvoice)
+        return await reply(self._v1.invoices.retrieve_async(stripe_invoice), StripeInvoice)
 
     async def lines(self, stripe_invoice: str) -> list[StripeLine]:
         """Read all lines of an invoice."""
@@ -233,7 +226,7 @@ class StripeGateway:
             params: stripe.params.InvoiceLineItemListParams = {"limit": _PAGE}
             if lines:
                 params["starting_after"] = lines[-1].id
-            page = await _answer(
+            page = await reply(
                 self._v1.invoices.line_items.list_async(stripe_invoice, params), Page[StripeLine]
             )
             lines.extend(page.data)
@@ -251,7 +244,7 @@ class StripeGateway:
             }
             if found:
                 params["starting_after"] = found[-1].id
-            page = await _answer(self._v1.events.list_async(params), Page[dict[str, Any]])
+            page = await reply(self._v1.events.list_async(params), Page[dict[str, Any]])
             found.extend(read_event(item) for item in page.data)
             if not page.has_more or not page.data:
                 return found
@@ -267,59 +260,12 @@ class StripeGateway:
                 params["customer"] = stripe_customer
             if last:
                 params["starting_after"] = last
-            page = await _answer(self._v1.invoices.list_async(params), Page[StripeInvoice])
+            page = await reply(self._v1.invoices.list_async(params), Page[StripeInvoice])
             for item in page.data:
                 last = item.id
                 yield item
             if not page.has_more:
                 return
-
-
-class _GuardedHTTP(stripe.HTTPClient):
-    """The SDK's way out: each call waits for its turn, and its answer must be of our version.
-
-    The SDK would make objects of all that an answer holds, which costs more than all the rest of
-    a call. It gets an empty one for each that is good; the body is kept for who asked.
-    """
-
-    name = "guarded"
-
-    def __init__(self, inner: stripe.HTTPClient, pace: Pace) -> None:
-        super().__init__()
-        self._inner = inner
-        self._pace = pace
-
-    async def request_async(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        """Make a call; raise `StripeFault` for an answer of another version of the API."""
-        await self._pace.wait(method, urlsplit(url).path)
-        content, status, answered = await self._inner.request_async(method, url, headers, post_data)
-        _check_version(answered)
-        if status >= 300:
-            return content, status, answered
-        _body.set(content)
-        return _NOTHING, status, answered
-
-    async def sleep_async(self, secs: float) -> None:
-        """Sleep, as the SDK would before another try of its own; it makes none here."""
-        await self._inner.sleep_async(secs)
-
-    async def close_async(self) -> None:
-        """Close the connections."""
-        close: Callable[[], Awaitable[None]] = self._inner.close_async
-        await close()
-
-
-def _check_version(headers: Mapping[str, str]) -> None:
-    version = next((v for name, v in headers.items() if name.lower() == "stripe-version"), None)
-    if version not in (None, API_VERSION):
-        raise StripeFault(
-            f"Stripe answers in version {version} of its API, not in {API_VERSION}, which this"
-            " Tallybook is written for; check TALLYBOOK_STRIPE_API_BASE, or upgrade Tallybook",
-            retry="later",
-            reach="account",
-        )
 
 
 def _line_params(line: DraftLine) -> "stripe.params.InvoiceAddLinesParamsLine":
@@ -331,53 +277,3 @@ def _line_params(line: DraftLine) -> "stripe.params.InvoiceAddLinesParamsLine":
         "period": {"start": start, "end": end},
         "metadata": line_metadata(line),
     }
-
-
-async def _answer(call: Awaitable[object], kind: type[T]) -> T:
-    """Make a call, and read what we use of its answer; the rest of it is Stripe's own."""
-    try:
-        await call
-    except stripe.StripeError as error:
-        raise _fault(error) from None
-    try:
-        return msgspec.json.decode(_body.get(), type=kind)
-    except msgspec.ValidationError as error:
-        raise StripeFault(f"Stripe's answer is not as expected: {error}", retry="never") from None
-    except msgspec.DecodeError:
-        message = "Stripe does not answer: what came is no JSON"
-        raise StripeFault(message, retry="soon", reach="stripe") from None
-
-
-def _fault(error: stripe.StripeError) -> StripeFault:
-    """Judge an error. The message is Stripe's, which masks keys; the key itself is not in it."""
-    status = error.http_status or 0
-    if isinstance(error, stripe.APIConnectionError) or status < 400:
-        message = "Stripe does not answer: the connection failed"
-        return StripeFault(message, retry="soon", reach="stripe")
-    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
-        message = "Stripe refuses the API key; check TALLYBOOK_STRIPE_API_KEY"
-        return StripeFault(message, retry="later", reach="account")
-    if status == 400 and "stripe api version" in (error.user_message or "").lower():
-        return StripeFault(
-            f"Stripe does not know version {API_VERSION} of its API, which this Tallybook is"
-            f" written for: {error.user_message}",
-            retry="later",
-            reach="account",
-        )
-    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    advice = headers.get("stripe-should-retry")
-    busy = status in (409, 429) or status >= 500
-    if advice is not None:
-        busy = advice == "true"
-    return StripeFault(
-        f"Stripe says ({status}): {error.user_message or 'nothing'}",
-        retry="soon" if busy else "later" if status >= 500 else "never",
-        answered=status not in (409, 429),
-        missing=error.code == "resource_missing",
-        retry_after=_seconds(headers.get("retry-after")),
-        reach="stripe" if status == 429 or status >= 500 else "call",
-    )
-
-
-def _seconds(text: Any) -> float | None:
-    return float(text) if isinstance(text, str) and text.isdigit() else None

@@ -9,6 +9,10 @@ from shared.errors import TallybookError
 Retry = Literal["soon", "later", "never"]
 Reach = Literal["call", "stripe", "account"]
 
+API_VERSION = "2026-08-26.dahlia"
+"""The version whose published OpenAPI document our requests are tested against; the SDK's own
+default would move with every upgrade of the package."""
+
 
 @dataclass(frozen=True, slots=True)
 class StripeAmount:

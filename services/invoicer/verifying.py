@@ -25,7 +25,9 @@ class FrozenInvoice:
 
 def first_state(draft: Draft, minimums: Minimums) -> tuple[str, str | None]:
     """Give the state in which an invoice is frozen, and why it is not to be sent if so."""
-    unsent = unsent_state(draft.total_minor, draft.key.currency, minimums)
+    currency = draft.key.currency
+    least = minimums.least(currency, is_last=draft.is_last)
+    unsent = unsent_state(draft.total_minor, currency, least)
     if unsent is not None:
         return unsent
     if len(draft.lines) > LINES_PER_INVOICE:

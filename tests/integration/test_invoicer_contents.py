@@ -12,16 +12,23 @@ import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.invoicer.carried.reading import read_balances
+from services.invoicer.carrying import Minimums
 from services.invoicer.detail.reading import read_detail
+from services.invoicer.planning import preview
+from services.invoicer.preview_documents import preview_document
 from services.invoicer.reconciliation.classify import reconcile
+from services.invoicer.reconciliation.differences import Difference
 from services.invoicer.reconciliation.gather import gather
 from services.invoicer.reopening import reopen_period
 from services.invoicer.stripe_gateway import StripeGateway
 from services.rater.contracts import update_customer
+from shared.clock import present
 from shared.errors import ConflictingStateError
 from shared.tables.invoicer import Invoice
 from tests.infra.stripe_sandbox.checked import ok
 from tests.integration.harness.world import World
+from tests.integration.test_invoicer_commands import tallybook
 from tests.services.invoicer import months
 from tests.services.invoicer.postings import Item, bands, total_minor
 from tests.services.invoicer.stripe_side import StripeSide, stripe_side
@@ -54,13 +61,17 @@ class Office:
 
         The line items are the tests' own, so that no event accounts for them.
         """
-        engine = self.world.engine("tallybook_invoicer")
-        figures = await gather(self.world.settings, engine, self.gateway, self.world.period)
         return {
             one.name: (one.severity, one.amount)
-            for one in reconcile(figures).differences
+            for one in await self.reconciled()
             if one.name not in ("billed_twice", "orphan_line_item", "other_month")
         }
+
+    async def reconciled(self) -> list[Difference]:
+        """Give all differences of the world's month."""
+        engine = self.world.engine("tallybook_invoicer")
+        figures = await gather(self.world.settings, engine, self.gateway, self.world.period)
+        return reconcile(figures).differences
 
     async def lines_at_stripe(self, invoice: Invoice) -> list[tuple[str, int]]:
         """Give description and amount of the lines at Stripe."""
@@ -151,6 +162,80 @@ async def test_a_month_that_is_opened_again_gives_back_what_it_took_up(office: O
             world.engine("tallybook_invoicer"), world.period, why="forgotten", actor="tests"
         )
         assert await world.count("invoice_carries") == 0
+
+
+async def test_what_is_carried_of_one_who_left_is_invoiced_by_itself_or_shown(
+    office: Office,
+) -> None:
+    """And what waits for an invoice is one by itself once it has come to the minimum."""
+    world = office.world
+    own = {"invoice_minimums": "USD=5"}
+    world.settings = world.settings.model_copy(update=own)
+    first = world.period
+    items = {"left": "3", "few": "0.20", "credit": "-7", "stays": "3"}
+    await office.invoiced(**{name: [Item(amount)] for name, amount in items.items()})
+    for customer in ("left", "few", "credit"):
+        await world.end_contract(customer, first.end)
+
+    world.period = first.next()
+    assert await _carried(world) == {
+        "left": (300, str(first), "next_run"),
+        "few": (20, str(first), "below_minimum"),
+        "credit": (-700, str(first), "credit"),
+        "stays": (300, str(first), "next_invoice"),
+    }
+    async with world.sessions("tallybook_invoicer") as session:
+        seen = preview_document(await preview(session, world.period, world.settings))
+    assert [(one["customer"], one["total"]) for one in seen["invoices"]] == [("left", "3.00")]
+    left = [(one["customer"], one["amount"]) for one in seen["carried_left"]]
+    assert left == [("credit", "-7.00"), ("few", "0.20")]
+    found = await office.invoiced()
+    assert {name: (one.state, one.total_minor) for name, one in found.items()} == {
+        "left": ("finalized", 300)
+    }
+    assert await office.lines_at_stripe(found["left"]) == [(f"carried forward from {first}", 300)]
+    assert (await office.differences())["taken_up"] == ("info", Decimal(-3))
+    world.period = first
+    amounts: dict[str, list[Decimal]] = {}
+    for one in await office.reconciled():
+        amounts.setdefault(one.name, []).append(one.amount)
+    assert amounts["carried_without_contract"] == [Decimal(-7), Decimal("0.2")]
+    assert amounts["carried_forward"] == [Decimal(3), Decimal(3)]
+
+    world.period = first.next().next()
+    world.settings = world.settings.model_copy(update={"invoice_minimums": "USD=2"})
+    await office.invoiced(few=[], stays=[])
+    found = await months.invoices(world)
+    assert {name: (one.state, one.total_minor) for name, one in found.items()} == {
+        "stays": ("finalized", 300)
+    }
+    assert set(await _carried(world)) == {"credit", "few"}
+    statuses = {one["status"] for one in await office.stripe.invoices()}
+    assert (statuses, len(await office.stripe.invoices())) == ({"open"}, 2)
+
+
+async def test_an_amount_that_is_carried_on_waits_since_its_first_month(office: Office) -> None:
+    first = office.world.period
+    for _ in range(3):
+        await office.invoiced(small=[Item("0.10")])
+        office.world.period = office.world.period.next()
+    assert await _carried(office.world) == {"small": (30, str(first), "next_invoice")}
+    await office.world.start("invoicer")
+    headers = {"Authorization": f"Bearer {office.world.finance_key}"}
+    url = f"{office.world.settings.invoicer_url}/v1/carried"
+    told = (await office.world.http.get(url, headers=headers)).json()
+    assert [one["amount"] for one in told["carried"]] == ["0.30"]
+    assert told == (await tallybook(office.world, "invoices", "carried", "--json")).document
+
+
+async def _carried(world: World) -> dict[str, tuple[int, str, str]]:
+    """Give by customer what waits, in cents, since when, and what becomes of it."""
+    minimums = Minimums.read(world.settings.invoice_minimums)
+    async with world.sessions("tallybook_invoicer") as session:
+        return {
+            one.customer_id: (one.amount_minor, one.since, one.fate(minimums))
+            for one in await read_balances(session, at=present())
+        }
 
 
 async def test_an_invoice_of_too_many_lines_is_collapsed_and_its_detail_file_is_kept(

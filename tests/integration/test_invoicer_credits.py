@@ -164,6 +164,10 @@ async def test_the_reconciliation_compares_credits(month: SentMonth) -> None:
     await world.fetch(query)
     assert (await credited())[0] == ["credit_mismatch"]
     await world.fetch(query.replace("99", "100"))
+    rows = await world.fetch("SELECT * FROM credit_notes WHERE reference = 'compared'")
+    note = rows[0]["stripe_credit_note_id"]
+    ok(await month.stripe.api.post(f"/v1/credit_notes/{note}/void"))
+    assert (await credited())[0] == ["credit_void_in_stripe"]
 
 
 async def test_the_command_the_invoice_and_the_journal_show_it(month: SentMonth) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.invoicer.documents import preview_document
 from services.invoicer.planning import preview
+from services.invoicer.preview_documents import preview_document
 from shared.moments import format_moment
 from shared.periods import Period
 from tests import pricing_facts as page

@@ -11,8 +11,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import psutil
+
+from shared.settings import SANDBOX_STRIPE_KEY
+from shared.web import wait_until
 
 _READY_SECONDS = 90
 
@@ -118,8 +122,38 @@ async def test_it_goes_on_after_a_stop_and_after_kill_9_and_leaves_nothing(
     async with _up(directory) as process:
         third = await _ready(directory, process)
         assert await _customers(third) == ["ada", "bob"]
+        await _the_sandbox_tells_the_invoicer(third)
         await _another_on_the_same_directory_is_refused(directory)
         await _what_dies_is_started_again(directory, third)
+
+
+async def _the_sandbox_tells_the_invoicer(ready: dict[str, Any]) -> None:
+    """Something is paid at the sandbox, and the message of it comes in, signed as it should be."""
+    headers = {"Authorization": f"Bearer {SANDBOX_STRIPE_KEY}"}
+    async with httpx.AsyncClient(base_url=ready["stripe_url"], headers=headers) as stripe:
+
+        async def post(path: str, **form: str) -> str:
+            made = (await stripe.post(path, data=form)).raise_for_status().json()
+            return str(made["id"])
+
+        customer = await post("/v1/customers", name="ada")
+        invoice = await post("/v1/invoices", customer=customer)
+        line = {"lines[0][amount]": "100"}
+        await post(f"/v1/invoices/{invoice}/add_lines", **line)
+        await post(f"/v1/invoices/{invoice}/finalize")
+        await post(f"/v1/invoices/{invoice}/pay", paid_out_of_band="true")
+    connection = await asyncpg.connect(ready["database_url"])
+    try:
+        query = "SELECT listed_at IS NULL FROM stripe_events WHERE object_id = $1"
+
+        async def has_heard() -> bool:
+            return await connection.fetchval(query, invoice) is not None
+
+        async with asyncio.timeout(60):
+            await wait_until(has_heard, longest=0.5)
+        assert await connection.fetchval(query, invoice), "the invoicer found it by asking"
+    finally:
+        await connection.close()
 
 
 async def _another_on_the_same_directory_is_refused(directory: Path) -> None:

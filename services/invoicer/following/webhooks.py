@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from services.invoicer.following.events import read_message
 from services.invoicer.following.inbox import store_events
 from services.invoicer.following.signatures import check_signature
-from services.invoicer.stripe_gateway import API_VERSION
+from services.invoicer.stripe_objects import API_VERSION
 from shared.clock import present
 from shared.errors import TallybookError
 from shared.openapi_problems import problem_response

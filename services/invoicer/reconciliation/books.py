@@ -121,7 +121,12 @@ _INVOICES = text(
     "SELECT id, customer_id, billing_key, currency, state, total_minor, payload_sha256,"
     " stripe_invoice_id, EXISTS (SELECT FROM invoices n WHERE n.customer_id = v.customer_id"
     " AND n.period = v.period AND n.currency = v.currency AND n.kind = v.kind"
-    " AND n.revision > v.revision) AS replaced"
+    " AND n.revision > v.revision) AS replaced,"
+    " v.state = 'carried_forward'"
+    " AND NOT EXISTS (SELECT FROM invoice_carries k WHERE k.source_id = v.id)"
+    " AND NOT EXISTS (SELECT FROM contracts c JOIN plan_versions p ON p.id = c.plan_version_id"
+    " WHERE c.customer_id = v.customer_id AND p.currency = v.currency"
+    " AND (c.ends_at IS NULL OR c.ends_at > now())) AS left_over"
     " FROM invoices v WHERE period = :period ORDER BY customer_id, currency, id"
 )
 

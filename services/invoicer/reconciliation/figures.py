@@ -116,7 +116,8 @@ class OurLine:
 class OurInvoice:
     """An invoice of ours; the hidden line items are on it, but come to nothing: no line.
 
-    One that is `replaced` was issued again: its line items are on the later revision.
+    One that is `replaced` was issued again: its line items are on the later revision. One that is
+    `left_over` was carried forward, is on no later invoice, and its customer has no contract now.
     """
 
     id: str
@@ -131,6 +132,7 @@ class OurInvoice:
     hidden_amount: Decimal = Decimal(0)
     lines: Sequence[OurLine] = ()
     replaced: bool = False
+    left_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +162,13 @@ class OurCredit:
 
 @dataclass(frozen=True, slots=True)
 class TheirCredit:
-    """A credit note in force at Stripe; `credit` is our credit's id, where it is one of ours."""
+    """A credit note at Stripe; `credit` is our credit's id, where it is one of ours."""
 
     id: str
     credit: str | None
     currency: str
     amount_minor: int
+    is_void: bool = False
 
 
 @dataclass(frozen=True, slots=True)

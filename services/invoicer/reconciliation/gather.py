@@ -133,9 +133,9 @@ async def _read_stripe(
     ids_of_month = {one.id for one in of_month}
     return StripeFigures(
         credits=[
-            TheirCredit(one.id, one.credit, one.currency.upper(), one.total)
+            TheirCredit(one.id, one.credit, one.currency.upper(), one.total, one.status == "void")
             for one in notes
-            if one.invoice in ids_of_month and one.status == "issued"
+            if one.invoice in ids_of_month
         ],
         of_month=await asyncio.gather(*(read_lines(one) for one in of_month)),
         other_months=[one.id for one in rest if one.billing_key],

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
+from services.invoicer.carrying import UNSENT
 from services.invoicer.reconciliation.differences import (
     ZERO,
     Difference,
@@ -20,9 +21,6 @@ from services.invoicer.reconciliation.figures import (
     TheirInvoice,
 )
 from shared.money import EXACT, UnknownCurrencyError, from_minor, round_to_minor
-
-NEVER_SENT = ("skipped_zero", "carried_forward")
-"""States of invoices that need none at Stripe."""
 
 STATUSES = {
     "finalized": ("open", "paid"),
@@ -229,7 +227,10 @@ def _absent(currency: str, invoice: OurInvoice, run_state: str | None) -> Differ
     amount = major(invoice.total_minor, currency)
     if invoice.state == "void" and invoice.stripe_invoice_id is None:
         return Difference("void_never_sent", "info", Decimal(1), amount, (invoice.id,))
-    if invoice.state in NEVER_SENT:
+    if invoice.left_over:
+        ids = (invoice.id,)
+        return Difference("carried_without_contract", "warning", Decimal(1), amount, ids)
+    if invoice.state in UNSENT:
         return Difference(invoice.state, "info", Decimal(1), amount, (invoice.id,))
     if invoice.stripe_invoice_id is not None:
         return Difference("missing_in_stripe", "critical", Decimal(1), amount, (invoice.id,))

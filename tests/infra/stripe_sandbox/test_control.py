@@ -1,5 +1,6 @@
 """Faults come when they were asked for, and as they were asked for."""
 
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,37 @@ async def test_keys_are_forgotten_after_a_day_of_its_clock(api: Api, clock: Stan
     assert (made["created"], await _customers(api)) == (clock.now + 86_401, 2)
 
 
+async def test_the_clock_is_set_to_a_moment_that_is_to_come(api: Api, clock: StandingClock) -> None:
+    later = clock.now + 86_401
+    ok(await api.post("/v1/customers", {"name": "a"}, key="k"))
+    assert (await _ask(api, "clock", now=later))["now"] == later
+    assert (await _ask(api, "clock", now=later))["now"] == later
+    assert ok(await api.post("/v1/customers", {"name": "a"}, key="k"))["created"] == later
+    written = datetime.fromtimestamp(later + 60, timezone(timedelta(hours=-3))).isoformat()
+    assert (await _ask(api, "clock", now=written))["now"] == later + 60
+    clock.now += 5
+    assert (await api.http.get("/_sandbox/state")).json()["now"] == later + 65
+
+
+@pytest.mark.parametrize("back", [{"seconds": -1}, {"now": 1_790_000_000 - 1}, {"now": 0}])
+async def test_the_clock_does_not_go_back(api: Api, back: dict[str, int]) -> None:
+    answer = await api.http.post("/_sandbox/clock", json=back)
+    assert answer.status_code == 400
+    assert "time does not go back" in answer.json()["error"]
+    assert (await api.http.get("/_sandbox/state")).json()["now"] == 1_790_000_000
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
-    [("clock", {"seconds": -1}), ("faults", {"kind": "odd"}), ("faults", {"x": 1}), ("limit", {})],
+    [
+        ("clock", {}),
+        ("clock", {"seconds": 1, "now": 1_800_000_000}),
+        ("clock", {"now": "2026-12-01T00:00:00"}),
+        ("clock", {"now": 10**18}),
+        ("faults", {"kind": "odd"}),
+        ("faults", {"x": 1}),
+        ("limit", {}),
+    ],
 )
 async def test_what_cannot_be_read_is_refused_with_a_reason(
     api: Api, path: str, body: dict[str, Any]

@@ -205,6 +205,18 @@ async def test_only_drafts_are_deleted(api: Api) -> None:
     error(await api.http.delete(f"/v1/invoices/{kept['id']}"), 400)
 
 
+async def test_a_draft_of_a_deleted_customer_can_only_be_deleted(api: Api) -> None:
+    draft = await api.invoice_of(100)
+    opened = ok(await api.post(f"/v1/invoices/{(await api.invoice_of(100))['id']}/finalize"))
+    for invoice in (draft, opened):
+        ok(await api.http.delete(f"/v1/customers/{invoice['customer']}"))
+    for act, values in (("add_lines", lines_of(1)), ("finalize", {}), ("send", {})):
+        answer = await api.post(f"/v1/invoices/{draft['id']}/{act}", values)
+        assert error(answer, 400)["code"] == "resource_missing"
+    ok(await api.http.delete(f"/v1/invoices/{draft['id']}"))
+    assert ok(await api.post(f"/v1/invoices/{opened['id']}/void"))["status"] == "void"
+
+
 async def test_invoices_are_listed_newest_first_by_filter_and_page(
     api: Api, clock: StandingClock
 ) -> None:

@@ -1,5 +1,6 @@
 """What is not sent is carried forward exactly once: over the months nothing is lost or doubled."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ from services.invoicer.verifying import first_state
 from shared.errors import WrongUseError
 from shared.money import MINOR_UNITS, from_minor
 from shared.periods import Period
-from tests.services.invoicer.factories import CONTRACTS, key, posted
+from tests.services.invoicer.factories import CONTRACTS, draft, key, posted
 
 MONTHS = st.lists(st.lists(st.decimals(-3, 3, places=4), max_size=3), min_size=1, max_size=14)
 CURRENCIES = st.sampled_from(sorted(MINOR_UNITS))
@@ -82,3 +83,23 @@ def test_every_minimum_is_of_a_currency_that_is_known_and_a_whole_amount_of_it()
 def test_a_minimum_that_cannot_be_one_is_refused(own: str) -> None:
     with pytest.raises(WrongUseError, match="TALLYBOOK_INVOICE_MINIMUMS"):
         Minimums.read(own)
+
+
+@pytest.mark.parametrize(
+    ("own", "currency", "least", "last"),
+    [
+        (None, "USD", "0.50", "0.50"),
+        ("USD=5", "USD", "5", "0.50"),
+        ("USD=0", "USD", "0", "0"),
+        ("CLP=100", "CLP", "100", "0"),
+        (None, "CLP", "0", "0"),
+    ],
+)
+def test_ones_own_minimum_is_none_for_the_last_invoice(
+    own: str | None, currency: str, least: str, last: str
+) -> None:
+    minimums = Minimums.read(own)
+    assert minimums.least(currency) == Decimal(least)
+    assert minimums.least(currency, is_last=True) == Decimal(last)
+    made = replace(draft(posted("3", "1"), currency=currency), is_last=True)
+    assert first_state(made, minimums)[0] == "frozen"

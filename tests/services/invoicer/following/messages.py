@@ -5,7 +5,7 @@ import hmac
 import json
 from typing import Any
 
-from services.invoicer.stripe_gateway import API_VERSION
+from services.invoicer.stripe_objects import API_VERSION
 
 
 def signed(body: bytes, secret: str, at: int) -> str:

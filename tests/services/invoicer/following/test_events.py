@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.invoicer.following.events import EventError, read_event, read_message
-from services.invoicer.stripe_gateway import API_VERSION
+from services.invoicer.stripe_objects import API_VERSION
 from tests.services.invoicer.following.messages import body_of, event
 
 OURS = {"id": "in_1", "object": "invoice", "metadata": {"billing_key": "k"}}

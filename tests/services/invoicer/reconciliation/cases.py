@@ -230,6 +230,24 @@ CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         "1",
         "0.20",
     ),
+    "a credit whose credit note was voided at Stripe": (
+        month(
+            credits=[OurCredit("crd_1", "USD", 20, True, "cn_1")],
+            stripe=stripe(theirs(), credits=[TheirCredit("cn_1", "crd_1", "USD", 20, True)]),
+        ),
+        "credit_void_in_stripe",
+        "1",
+        "0.20",
+    ),
+    "a credit that was cut short, and its credit note voided": (
+        month(
+            credits=[OurCredit("crd_1", "USD", 20, False, None)],
+            stripe=stripe(theirs(), credits=[TheirCredit("cn_1", "crd_1", "USD", 20, True)]),
+        ),
+        "credit_not_issued",
+        "1",
+        "0.20",
+    ),
     "a credit note that nobody here knows": (
         month(stripe=stripe(theirs(), credits=[TheirCredit("cn_1", None, "USD", 20)])),
         "credit_orphan_in_stripe",
@@ -462,6 +480,36 @@ NOT_CRITICAL: dict[str, tuple[Figures, str, str, str]] = {
         ),
         "skipped_zero",
         "info",
+        "1",
+    ),
+    "an invoice carried forward, of a customer who has left": (
+        month(
+            invoices=[
+                ours(),
+                ours(
+                    id="inv_2",
+                    state="carried_forward",
+                    total_minor=-20,
+                    stripe_invoice_id=None,
+                    billing_key="b",
+                    lines=[
+                        line(
+                            amount_minor=-20,
+                            exact_amount=Decimal("-0.2"),
+                            linked_items=1,
+                            linked_amount=Decimal("-0.2"),
+                        )
+                    ],
+                    left_over=True,
+                ),
+            ],
+            posted=[
+                posted(used_items=4, used_amount=Decimal("1.6"), items=4, amount=Decimal("1.6"))
+            ],
+            charges=[charge(expected=Decimal("1.6"), item_amount=Decimal("1.6"))],
+        ),
+        "carried_without_contract",
+        "warning",
         "1",
     ),
     "invoices that are not of Tallybook": (

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.invoicer.reconciliation.classify import reconcile
+from services.invoicer.reconciliation.credited import credits_stage
 from services.invoicer.reconciliation.differences import add
 from services.invoicer.reconciliation.figures import (
     ChargeFigures,
@@ -16,6 +17,7 @@ from services.invoicer.reconciliation.figures import (
     OurLine,
     PostedFigures,
     StripeFigures,
+    TheirCredit,
     TheirInvoice,
 )
 
@@ -187,3 +189,8 @@ def test_consecutive_stages_of_money_take_up_where_the_one_before_ends(month: Fi
         assert posting.amount_to == lines.amount_from
         assert lines.amount_to == rounding.amount_from
         assert rounding.amount_to == held.amount_from
+
+
+def test_a_void_credit_note_of_nobodys_stands_for_nothing() -> None:
+    void = TheirCredit("cn_1", None, "USD", 20, is_void=True)
+    assert credits_stage("USD", [], [void]) is None
