@@ -17,6 +17,7 @@ from services.ingest.log_writer import LogWriter
 from services.ingest.pacing import Pacing
 from services.ingest.reading import Reader, RequestError, RequestLimits
 from services.ingest.rejections import Rejections
+from services.ingest.tracing import note
 from services.ingest.verdicts import Decision, decide
 from services.ingest.whereabouts import routes as whereabouts_routes
 from services.ingest.whereabouts.remembering import RememberedSources
@@ -28,6 +29,7 @@ from shared.kafka_access import kafka_security, kafka_servers
 from shared.keys import SEND_EVENTS
 from shared.problems import MEDIA_TYPE, problem, problem_of
 from shared.settings import Settings
+from shared.tracing import OFF, Tracing, start_tracing
 from shared.web import ServiceApp, make_api, serve
 
 EVENTS = Counter("tallybook_ingest_events", "Events by verdict and code", ["verdict", "code"])
@@ -46,13 +48,16 @@ _encode = msgspec.json.Encoder().encode
 class EventsRoute:
     """`POST /v1/events`: reads, decides, writes to the log, answers."""
 
-    def __init__(self, settings: Settings, keys: KeyRing, rejections: Rejections) -> None:
+    def __init__(
+        self, settings: Settings, keys: KeyRing, rejections: Rejections, tracing: Tracing
+    ) -> None:
+        self._tracing = tracing
         self._keys = keys
         self._rejections = rejections
         self._limits = RequestLimits(settings.max_request_bytes, settings.max_request_events)
         self._time_limits = TimeLimits(settings.max_event_age_days, settings.max_event_skew_seconds)
         self._pacing = Pacing(settings.key_events_per_second)
-        self.log = LogWriter(settings)
+        self.log = LogWriter(settings, tracing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, problems included."""
@@ -85,6 +90,8 @@ class EventsRoute:
         events, now, glance = reader.events(plain), datetime.now(UTC), glance_through(plain)
         paced = self._pacing.take(key, len(events), time.monotonic())
         decision = decide(events, key, self._time_limits, now, glance)
+        if self._tracing.on:
+            note(decision)
         if decision.records:
             await self.log.write(decision.records, key.id)
         self._count(decision)
@@ -149,12 +156,12 @@ class LogBroker(KafkaBroker):
         await self._log_writer.close()
 
 
-def make_app(settings: Settings) -> ServiceApp:
+def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
     """Make ingest's app; it starts to answer at once and says what it still waits for."""
     keys = KeyRing(settings, "tallybook_ingest")
     engine = open_engine(settings, "tallybook_ingest")
     rejections = Rejections(engine)
-    route = EventsRoute(settings, keys, rejections)
+    route = EventsRoute(settings, keys, rejections, tracing)
 
     async def readiness() -> Sequence[str]:
         waiting = [] if keys.ready else ["postgres"]
@@ -175,9 +182,11 @@ def make_app(settings: Settings) -> ServiceApp:
     api.include_router(describing_routes.router)
     api.openapi_schema = with_events_route(api.openapi())
     broker = LogBroker(route.log, settings)
-    return ServiceApp(broker, api=api, routes=[("/v1/events", route)], lifespan=lifespan)
+    hot = [("/v1/events", route)]
+    return ServiceApp(broker, api=api, routes=hot, lifespan=lifespan, tracing=tracing)
 
 
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
-    await serve(make_app(settings), settings, port=settings.ingest_port)
+    app = make_app(settings, start_tracing("tallybook-ingest"))
+    await serve(app, settings, port=settings.ingest_port)

@@ -18,15 +18,17 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge
 
+from services.ingest.tracing import Headers, sending
 from services.ingest.waiting import WaitingEvents
 from shared.errors import UnavailableError
 from shared.events import STRUCTURED
 from shared.kafka_access import kafka_client
 from shared.settings import Settings
+from shared.tracing import OFF, Tracing
 from shared.web import wait_until
 
 _BATCH_BYTES = 512_000
-_HEADERS = [("content-type", STRUCTURED)]
+_HEADERS: Headers = [("content-type", STRUCTURED)]
 _MAX_CACHED_KEYS = 100_000
 
 PENDING = Gauge("tallybook_ingest_pending_events", "Events that wait for Kafka's ack")
@@ -44,10 +46,11 @@ class LogUnavailableError(UnavailableError):
 class _Write:
     """The records of one request for one partition; `next` is the first not yet in a batch."""
 
-    __slots__ = ("done", "next", "records")
+    __slots__ = ("done", "headers", "next", "records")
 
-    def __init__(self, done: asyncio.Future[None]) -> None:
+    def __init__(self, done: asyncio.Future[None], headers: Headers) -> None:
         self.records: list[tuple[bytes, bytes]] = []
+        self.headers = headers
         self.next = 0
         self.done = done
 
@@ -71,8 +74,9 @@ class _Write:
 class LogWriter:
     """The way to the usage topic, with a bound on what may wait."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing = OFF) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._topic = settings.usage_topic
         self._producer: AIOKafkaProducer | None = None
         self._queues: list[asyncio.Queue[_Write]] = []
@@ -162,6 +166,15 @@ class LogWriter:
         when Kafka is away or takes too long. Some of the records may then be on the log
         nevertheless; sending them again does no harm, as the rater takes each (source, id) once.
         """
+        if not self._tracing.on:
+            await self._write(records, key_id, _HEADERS)
+            return
+        with sending(self._tracing, self._topic, records) as headers:
+            await self._write(records, key_id, [*_HEADERS, *headers])
+
+    async def _write(
+        self, records: Sequence[tuple[str, bytes]], key_id: str, headers: Headers
+    ) -> None:
         if self._producer is None:
             raise LogUnavailableError("Kafka is not reached yet; send the request again")
         loop = asyncio.get_running_loop()
@@ -170,7 +183,7 @@ class LogWriter:
             key, partition = self._partition_of.get(customer) or self._place(customer)
             write = writes.get(partition)
             if write is None:
-                write = writes[partition] = _Write(loop.create_future())
+                write = writes[partition] = _Write(loop.create_future(), headers)
             write.records.append((key, event))
         self._waiting.enter(key_id, len(records))
         PENDING.set(self._waiting.total)
@@ -261,8 +274,9 @@ def _fill(batch: BatchBuilder, waiting: deque[_Write]) -> list[_Write]:
     while waiting:
         write = waiting[0]
         if not write.done.done():
+            headers = write.headers
             for key, value in islice(write.records, write.next, None):
-                if append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
+                if append(key=key, value=value, timestamp=None, headers=headers) is None:
                     return finished
                 write.next += 1
             finished.append(write)
