@@ -15,7 +15,7 @@ from shared.secrets_guard import holds_secret
 
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 _BINARY = "ce_"
-_MARK = b'"traceparent"'
+_MARK = b"traceparent"
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _LONGEST_STATE = 512
 _SAMPLED = 1

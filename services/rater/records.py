@@ -248,7 +248,10 @@ def _read_record(
 
 def _by_ingest(headers: Sequence[tuple[str, bytes | None]]) -> bool:
     """Tell whether headers are those of ingest and of a trace, and no others."""
-    return all(name in _TRACING for name, _ in headers[1:])
+    for name, _ in headers[1:]:  # noqa: SIM110  # a generator takes twice as long
+        if name not in _TRACING:
+            return False
+    return True
 
 
 def _structured(record: Record) -> bytes | None:

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import msgspec
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
+from shared.client import AsyncClient
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness.collector import Collector, Seen, running_collector
 from tests.integration.harness.events import Event, changed, encoded, execution, moment
@@ -87,6 +89,24 @@ async def test_an_event_over_http_is_followed_into_its_own_trace(
         await collector.received("rater", step, trace=batch.trace, parent=batch.id)
     (kept,) = [r for r in await traced.log_records() if b'"own"' in (r.value or b"")]
     assert kept.value == msgspec.json.encode(sent)
+
+
+async def test_the_client_s_open_span_is_what_its_event_is_followed_to(
+    traced: World, collector: Collector
+) -> None:
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("producer")
+    async with AsyncClient(traced.settings.ingest_url, traced.producer_key) as client:
+        with tracer.start_as_current_span("work") as span:
+            await client.record(event(traced, "client"))
+        assert await client.flush(60)
+    own = span.get_span_context()
+    found = await processed(collector, traced, f"{own.trace_id:032x}")
+    assert found.parent == f"{own.span_id:016x}"
+    assert found.attributes["cloudevents.event_id"] == "client"
+    sent = await collector.received(
+        "ingest", f"send {traced.settings.usage_topic}", trace=found.trace
+    )
+    assert sent.parent == found.parent
 
 
 async def test_a_request_s_trace_goes_through_kafka_to_the_rater(
@@ -189,25 +209,27 @@ async def test_what_is_not_kept_or_no_context_is_not_followed(
 async def test_a_retry_with_another_context_is_a_duplicate_in_every_mode(
     traced: World, collector: Collector
 ) -> None:
-    first, second, third = parent(51), parent(52), parent(53)
+    first, over_http, binary, structured = (parent(number) for number in range(51, 55))
     sent = event(traced, "again", traceparent=first[2])
     await post(traced, [sent])
     await processed(collector, traced, first[0])
-    await post(traced, [{**sent, "traceparent": second[2]}], traceparent=parent(54)[2])
+    await post(traced, [{**sent, "traceparent": over_http[2]}], traceparent=parent(55)[2])
     attributes = [
         (f"ce_{name}", str(sent[name]).encode())
         for name in ("specversion", "id", "source", "type", "subject", "time")
     ]
     await traced.produce(
         [msgspec.json.encode(sent["data"])],
-        headers=[("content-type", JSON), *attributes, ("ce_traceparent", third[2].encode())],
+        headers=[("content-type", JSON), *attributes, ("ce_traceparent", binary[2].encode())],
     )
-    for trace, _, _ in (second, third):
+    await traced.produce(
+        [encoded({**sent, "traceparent": structured[2]})], headers=[("content-type", STRUCTURED)]
+    )
+    for trace, _, _ in (over_http, binary, structured):
         found = await processed(collector, traced, trace)
         assert found.attributes["tallybook.records.duplicate"] == 1
     await traced.caught_up()
-    kept = await traced.fetch("SELECT count(*) AS rows FROM events WHERE id = 'again'")
-    assert kept[0]["rows"] == 1
+    assert len(await traced.fetch("SELECT 1 FROM events WHERE id = 'again'")) == 1
     assert await traced.count("conflicts") == 0
 
 
