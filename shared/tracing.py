@@ -61,12 +61,16 @@ class Tracing:
         *,
         kind: Kind = "internal",
         parent: TraceContext | None = None,
+        alone: bool = False,
     ) -> Iterator[Span]:
-        """Open a span; those opened within it hang under it. `parent` is for a first one."""
+        """Open a span; those opened within it hang under it.
+
+        It hangs under `parent`, or else under the one around it unless it is to stand `alone`.
+        """
         if self._tracer is None:
             yield trace.INVALID_SPAN
             return
-        span = self.begin(name, attributes, kind=kind, parent=parent)
+        span = self.begin(name, attributes, kind=kind, parent=parent, alone=alone)
         with trace.use_span(
             span, end_on_exit=True, record_exception=False, set_status_on_exception=False
         ):
@@ -83,6 +87,7 @@ class Tracing:
         *,
         kind: Kind = "internal",
         parent: TraceContext | None = None,
+        alone: bool = False,
         links: Sequence[TraceContext] = (),
         since: int | None = None,
     ) -> Span:
@@ -91,7 +96,7 @@ class Tracing:
             return trace.INVALID_SPAN
         return self._tracer.start_span(
             name,
-            None if parent is None else _under(parent),
+            _under(parent) if parent is not None else Context() if alone else None,
             trace.SpanKind[kind.upper()],
             attributes,
             [Link(_span_context(link)) for link in links],

@@ -62,6 +62,7 @@ def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
                     gateway,
                     workers=settings.invoicer_workers,
                     days_until_due=settings.days_until_due,
+                    tracing=tracing,
                 )
                 follower = Follower(api.state.engine, gateway)
                 applying = Duty("events of Stripe", follower.apply_waiting, seconds=_APPLY_SECONDS)
