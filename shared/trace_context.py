@@ -39,20 +39,9 @@ class TraceContext(NamedTuple):
         return [(TRACEPARENT, parent.encode()), *state]
 
 
-class EventName(NamedTuple):
-    """Which event something is about."""
-
-    source: str
-    id: str
-    type: str
-
-
 class _Attributes(msgspec.Struct, gc=False):
     """What is looked at of an event, whatever it may hold there."""
 
-    source: object = None
-    id: object = None
-    type: object = None
     traceparent: object = None
     tracestate: object = None
 
@@ -97,7 +86,10 @@ def context_of_event(text: bytes) -> TraceContext | None:
     """Read the context that a structured event carries as its extension."""
     if _MARK not in text:
         return None
-    attributes = _attributes(text)
+    try:
+        attributes = _decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
     return read_context(attributes.traceparent, attributes.tracestate)
 
 
@@ -112,21 +104,5 @@ def contexts_of_record(value: bytes | None, headers: RecordHeaders) -> set[Trace
     return {context for context in found if context is not None}
 
 
-def name_of_record(value: bytes | None, headers: RecordHeaders) -> EventName:
-    """Give the name of a record's event, which has been read well before, in either mode."""
-    texts = _texts(headers)
-    if f"{_BINARY}id" in texts:
-        return EventName(*(texts.get(f"{_BINARY}{name}", "") for name in EventName._fields))
-    attributes = _attributes(value or b"")
-    return EventName(str(attributes.source), str(attributes.id), str(attributes.type))
-
-
 def _texts(headers: RecordHeaders) -> dict[str, str]:
     return {name: (text or b"").decode("utf-8", "replace") for name, text in headers}
-
-
-def _attributes(text: bytes) -> _Attributes:
-    try:
-        return _decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _Attributes()

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
-from services.rater.records import Batch, Record
-from shared.trace_context import TraceContext, contexts_of_record, name_of_record
+from services.rater.records import Batch, Record, StoredEvent
+from shared.trace_context import TraceContext, contexts_of_record
 from shared.tracing import Span, Tracing, context_of, link
 
 log = structlog.get_logger("tallybook.rater")
@@ -17,6 +17,9 @@ MOST_FOLLOWED = 128
 """Most traces that one batch is noted in, and linked to; the SDK keeps no more links either."""
 
 _STORED, _DUPLICATE, _CONFLICT, _DEAD_LETTER = "stored", "duplicate", "conflict", "dead_letter"
+
+_Place = tuple[int, int]
+"""A record's partition and offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,12 @@ class Processed:
         return self.records[0].topic
 
 
-@dataclass(slots=True)
-class _Share:
-    """The records of a batch that came of one trace context, and what became of them."""
+class _Fate(NamedTuple):
+    """What became of a record, and which event it was if it was one."""
 
-    records: list[Record] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
+    place: _Place
+    outcome: str
+    event: StoredEvent | None
 
 
 def follow(tracing: Tracing, span: Span, processed: Processed) -> None:
@@ -51,11 +54,12 @@ def follow(tracing: Tracing, span: Span, processed: Processed) -> None:
         span.set_attributes(_described(processed, _outcomes(processed)))
         own = context_of(span)
         links = [own] if own.sampled else []
-        for context, share in islice(_by_context(processed).items(), MOST_FOLLOWED):
+        for context, fates in _by_context(processed).items():
             link(span, context)
+            outcomes = Counter(fate.outcome for fate in fates)
             tracing.begin(
                 f"process {processed.topic}",
-                _described(processed, share.outcomes) | _named(share),
+                _described(processed, outcomes) | (_named(fates[0]) if len(fates) == 1 else {}),
                 kind="consumer",
                 parent=context,
                 links=links,
@@ -65,36 +69,40 @@ def follow(tracing: Tracing, span: Span, processed: Processed) -> None:
         log.exception("a batch could not be traced; it is rated all the same")
 
 
-def _by_context(processed: Processed) -> dict[TraceContext, _Share]:
-    """Sort the records that came of a trace that is kept by its context.
-
-    Those that hold a secret are left out, as their context may hold it.
-    """
-    found: dict[TraceContext, _Share] = {}
-    unusual: dict[tuple[int, int], str | None] | None = None
+def _by_context(processed: Processed) -> dict[TraceContext, list[_Fate]]:
+    """Sort what became of the records that came of a trace that is kept by its context."""
+    found: dict[TraceContext, list[_Place]] = {}
     for record in processed.records:
         for context in contexts_of_record(record.value, record.headers):
-            if context.sampled:
-                if unusual is None:
-                    unusual = _unusual(processed.batch)
-                outcome = unusual.get((record.partition, record.offset), _STORED)
-                if outcome is not None:
-                    share = found.setdefault(context, _Share())
-                    share.records.append(record)
-                    share.outcomes[outcome] += 1
-    return found
+            if context.sampled and (context in found or len(found) < MOST_FOLLOWED):
+                found.setdefault(context, []).append((record.partition, record.offset))
+    if not found:
+        return {}
+    fates = _fates(processed.batch, set().union(*found.values()))
+    return {
+        context: told
+        for context, places in found.items()
+        if (told := [fates[place] for place in places if place in fates])
+    }
 
 
-def _unusual(batch: Batch) -> dict[tuple[int, int], str | None]:
-    """Give what became of records that were not stored; None where nothing of one is kept."""
-    found: dict[tuple[int, int], str | None] = {}
-    for outcome, events in ((_DUPLICATE, batch.duplicates), (_CONFLICT, batch.conflicts)):
+def _fates(batch: Batch, places: set[_Place]) -> dict[_Place, _Fate]:
+    """Give what became of some records; none of those of which nothing is kept as it is secret."""
+    fates: dict[_Place, _Fate] = {}
+    for outcome, events in (
+        (_STORED, batch.events),
+        (_DUPLICATE, batch.duplicates),
+        (_CONFLICT, batch.conflicts),
+    ):
         for event in events:
-            found[event.partition, event.offset] = outcome
+            place = event.partition, event.offset
+            if place in places:
+                fates[place] = _Fate(place, outcome, event)
     for letter in batch.dead_letters:
-        kept = letter.payload is not None
-        found[letter.partition, letter.offset] = _DEAD_LETTER if kept else None
-    return found
+        place = letter.partition, letter.offset
+        if place in places and letter.payload is not None:
+            fates[place] = _Fate(place, _DEAD_LETTER, None)
+    return fates
 
 
 def _outcomes(processed: Processed) -> Counter[str]:
@@ -120,20 +128,15 @@ def _described(processed: Processed, outcomes: Counter[str]) -> dict[str, str | 
     }
 
 
-def _named(share: _Share) -> dict[str, str | int]:
-    """Name the one record that a context is of; of a dead letter only the place is known."""
-    if len(share.records) > 1:
-        return {}
-    record = share.records[0]
-    place: dict[str, str | int] = {
-        "messaging.destination.partition.id": str(record.partition),
-        "messaging.kafka.offset": record.offset,
+def _named(fate: _Fate) -> dict[str, str | int]:
+    """Name a record; of a dead letter only the place is known."""
+    partition, offset = fate.place
+    named: dict[str, str | int] = {
+        "messaging.destination.partition.id": str(partition),
+        "messaging.kafka.offset": offset,
     }
-    if _DEAD_LETTER in share.outcomes:
-        return place
-    name = name_of_record(record.value, record.headers)
-    return place | {
-        "cloudevents.event_source": name.source,
-        "cloudevents.event_id": name.id,
-        "cloudevents.event_type": name.type,
-    }
+    if fate.event is not None:
+        named["cloudevents.event_source"] = fate.event.source
+        named["cloudevents.event_id"] = fate.event.id
+        named["cloudevents.event_type"] = fate.event.type
+    return named

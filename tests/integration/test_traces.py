@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
@@ -259,25 +260,29 @@ async def test_no_span_shows_anything_of_a_payload(traced: World, collector: Col
             assert not [one for one in span.texts if text in one], span.name
 
 
-async def test_a_collector_that_is_away_changes_nothing(world: World) -> None:
+async def test_a_collector_that_is_away_or_silent_changes_nothing(world: World) -> None:
     await world.apply_catalogue()
     await world.add_customer("ada", "byok")
-    world.variables = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
-        "OTEL_BSP_SCHEDULE_DELAY": "10",
-    }
-    services = await asyncio.gather(world.start("ingest"), world.start("rater"))
-    for number in range(20):
-        one = execution("ada", f"{number}", time=moment(world.period, days=1))
-        assert (await world.send([one]))["accepted"] == 1
-    await world.caught_up()
-    assert (await world.totals()).events == {"ada": 20}
-    for service in services:
-        await service.says("traces are late or lost")
-    stopped = await asyncio.gather(*(service.stop() for service in services))
-    assert stopped == [-signal.SIGTERM, -signal.SIGTERM]  # uvicorn ends by the signal it got
-    for service in services:
-        assert service.log_text().count("traces are late or lost") == 1
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        world.variables = away_at(free_port())
+        ingest = await world.start("ingest")
+        world.variables = away_at(silent.getsockname()[1])
+        rater = await world.start("rater")
+        for number in range(20):
+            one = execution("ada", f"{number}", time=moment(world.period, days=1))
+            assert (await world.send([one]))["accepted"] == 1
+        await world.caught_up()
+        assert (await world.totals()).events == {"ada": 20}
+        await ingest.says("traces are late or lost")
+        stopped = await asyncio.gather(ingest.stop(), rater.stop())
+    assert {*stopped} == {-signal.SIGTERM}  # uvicorn ends by the signal that it got
+    assert ingest.log_text().count("traces are late or lost") == 1
+    assert "the last traces were not sent" in rater.log_text()
+
+
+def away_at(port: int) -> dict[str, str]:
+    endpoint = f"http://127.0.0.1:{port}"
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "10"}
 
 
 async def test_without_a_collector_the_log_is_as_ever(world: World) -> None:

@@ -1,6 +1,5 @@
 """Trace contexts: what is one, where it is looked for, and that nothing else does any harm."""
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +9,6 @@ from shared.trace_context import (
     context_of_event,
     context_of_request,
     contexts_of_record,
-    name_of_record,
     read_context,
 )
 from tests.shared.factories import event_bytes, execution_data
@@ -114,14 +112,6 @@ def test_a_record_has_the_contexts_of_its_event_and_of_its_sender() -> None:
     assert contexts_of_record(b"{}", [*binary, sender]) == {CONTEXT, OTHER_CONTEXT}
     assert contexts_of_record(b"{}", [content, ("traceparent", None)]) == set()
     assert contexts_of_record(None, []) == set()
-
-
-def test_an_event_is_named_in_either_mode() -> None:
-    event = msgspec.json.decode(event_bytes())
-    name = (event["source"], event["id"], event["type"])
-    assert name_of_record(event_bytes(), []) == name
-    headers = [(f"ce_{key}", event[key].encode()) for key in ("id", "source", "type")]
-    assert name_of_record(b"{}", headers) == name
 
 
 texts = st.one_of(st.binary(), st.just(b'"traceparent"'), st.just(event_bytes(traceparent=PARENT)))

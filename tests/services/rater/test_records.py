@@ -230,6 +230,13 @@ class TestModes:
         whole = read(LogRecord(version("b"))).events
         assert read(LogRecord(value, headers=list(headers.items()))).events == whole
 
+    def test_what_ingest_wrote_of_a_traced_request_takes_no_longer_way(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr("services.rater.records._structured")
+        headers = [("content-type", STRUCTURED), ("traceparent", b"x"), ("tracestate", b"y")]
+        assert read(LogRecord(version("b"), headers=headers)).events
+
     def test_one_in_each_mode_is_a_duplicate(self) -> None:
         batch = read(LogRecord(version("b"), 0), LogRecord(DATA, 1, headers=list(CE.items())))
         assert len(batch.events) == len(batch.duplicates) == 1

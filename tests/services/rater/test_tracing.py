@@ -1,15 +1,16 @@
 """What became of a batch, in its own span and in the traces that its records came of."""
 
+import json
 from collections.abc import Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from services.rater.records import RecordReader
 from services.rater.tracing import MOST_FOLLOWED, Processed, follow
-from shared.events import TimeLimits
+from shared.events import STRUCTURED, TimeLimits
 from shared.trace_context import TraceContext
 from tests.services.rater.factories import TOPIC, LogRecord, log_of, shipped_meters
-from tests.shared.factories import event_bytes, execution_data
+from tests.shared.factories import event_bytes, event_document, execution_data
 from tests.shared.traces import KeptTraces
 
 BEGAN = 1_790_000_000_000_000_000
@@ -90,6 +91,19 @@ def test_what_holds_a_secret_is_told_nowhere() -> None:
     hidden = event(11, SECRET)
     _, others = followed([*log_of(hidden), LogRecord(None, 1, headers=[("traceparent", b"x")])])
     assert others == {}
+
+
+def test_an_event_is_named_as_it_was_read() -> None:
+    content = ("content-type", STRUCTURED)
+    context = TraceContext(11, 7, sampled=True).headers()
+    headers = [content, ("ce_id", SECRET.encode()), *context]
+    _, others = followed([LogRecord(event_bytes(id="a"), headers=headers)])
+    assert (others[11].attributes or {})["cloudevents.event_id"] == "a"
+    whole = event_document(id="b")
+    binary = [(f"ce_{name}", str(whole[name]).encode()) for name in whole if name != "data"]
+    data = json.dumps({**whole["data"], "id": "c"}).encode()
+    _, others = followed([LogRecord(data, headers=[*binary, *context])])
+    assert (others[11].attributes or {})["cloudevents.event_id"] == "b"
 
 
 def test_a_topic_is_named_and_no_customer() -> None:
