@@ -17,7 +17,7 @@ from services.ingest.log_writer import LogWriter
 from services.ingest.pacing import Pacing
 from services.ingest.reading import Reader, RequestError, RequestLimits
 from services.ingest.rejections import Rejections
-from services.ingest.tracing import note
+from services.ingest.tracing import note, sending
 from services.ingest.verdicts import Decision, decide
 from services.ingest.whereabouts import routes as whereabouts_routes
 from services.ingest.whereabouts.remembering import RememberedSources
@@ -26,7 +26,7 @@ from shared.database import open_engine
 from shared.errors import TallybookError
 from shared.events import TimeLimits, glance_through
 from shared.kafka_access import kafka_security, kafka_servers
-from shared.keys import SEND_EVENTS
+from shared.keys import SEND_EVENTS, Key
 from shared.problems import MEDIA_TYPE, problem, problem_of
 from shared.settings import Settings
 from shared.tracing import OFF, Tracing, start_tracing
@@ -57,7 +57,8 @@ class EventsRoute:
         self._limits = RequestLimits(settings.max_request_bytes, settings.max_request_events)
         self._time_limits = TimeLimits(settings.max_event_age_days, settings.max_event_skew_seconds)
         self._pacing = Pacing(settings.key_events_per_second)
-        self.log = LogWriter(settings, tracing)
+        self._topic = settings.usage_topic
+        self.log = LogWriter(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, problems included."""
@@ -91,11 +92,17 @@ class EventsRoute:
         paced = self._pacing.take(key, len(events), time.monotonic())
         decision = decide(events, key, self._time_limits, now, glance)
         if self._tracing.on:
-            note(decision)
-        if decision.records:
+            await self._write_traced(decision, key)
+        elif decision.records:
             await self.log.write(decision.records, key.id)
         self._count(decision)
         return decision, paced
+
+    async def _write_traced(self, decision: Decision, key: Key) -> None:
+        note(decision)
+        if decision.records:
+            with sending(self._tracing, self._topic, decision.records) as trace:
+                await self.log.write(decision.records, key.id, trace)
 
     def _count(self, decision: Decision) -> None:
         accepted = len(decision.records)

@@ -18,13 +18,12 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge
 
-from services.ingest.tracing import Headers, sending
+from services.ingest.tracing import Headers
 from services.ingest.waiting import WaitingEvents
 from shared.errors import UnavailableError
 from shared.events import STRUCTURED
 from shared.kafka_access import kafka_client
 from shared.settings import Settings
-from shared.tracing import OFF, Tracing
 from shared.web import wait_until
 
 _BATCH_BYTES = 512_000
@@ -74,9 +73,8 @@ class _Write:
 class LogWriter:
     """The way to the usage topic, with a bound on what may wait."""
 
-    def __init__(self, settings: Settings, tracing: Tracing = OFF) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tracing = tracing
         self._topic = settings.usage_topic
         self._producer: AIOKafkaProducer | None = None
         self._queues: list[asyncio.Queue[_Write]] = []
@@ -159,24 +157,20 @@ class LogWriter:
             await self._producer.stop()
             self._producer = None
 
-    async def write(self, records: Sequence[tuple[str, bytes]], key_id: str) -> None:
+    async def write(
+        self, records: Sequence[tuple[str, bytes]], key_id: str, trace: Headers | None = None
+    ) -> None:
         """Write a key's (customer, event) records and return once Kafka holds all of them.
+
+        `trace` are headers for them to carry beside ingest's own.
 
         Raises `TooManyWaitingError` when too much waits already, and `LogUnavailableError`
         when Kafka is away or takes too long. Some of the records may then be on the log
         nevertheless; sending them again does no harm, as the rater takes each (source, id) once.
         """
-        if not self._tracing.on:
-            await self._write(records, key_id, _HEADERS)
-            return
-        with sending(self._tracing, self._topic, records) as headers:
-            await self._write(records, key_id, [*_HEADERS, *headers])
-
-    async def _write(
-        self, records: Sequence[tuple[str, bytes]], key_id: str, headers: Headers
-    ) -> None:
         if self._producer is None:
             raise LogUnavailableError("Kafka is not reached yet; send the request again")
+        headers = [*_HEADERS, *trace] if trace else _HEADERS
         loop = asyncio.get_running_loop()
         writes: dict[int, _Write] = {}
         for customer, event in records:

@@ -1,6 +1,9 @@
 """Traces: when they are made, what hangs under what, and that no error's message gets into one."""
 
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -8,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from shared.trace_context import TraceContext
 from shared.traced_app import traced
 from shared.tracing import OFF, Tracing, context_of, is_asked_for, link, start_tracing
+from tests.house.repository import ROOT
 from tests.shared.traces import KeptTraces
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
@@ -48,6 +52,23 @@ def test_without_a_receiver_there_are_no_traces(monkeypatch: pytest.MonkeyPatch)
     with OFF.span("nothing") as span:
         assert not span.is_recording()
         assert not context_of(span).sampled
+
+
+UNLOADED = """
+import sys
+import threading
+import services.cli
+from shared.tracing import OFF, start_tracing
+assert start_tracing("tallybook-tests") is OFF
+assert threading.active_count() == 1
+for part in ("opentelemetry.sdk", "opentelemetry.exporter"):
+    assert part not in sys.modules, part
+"""
+
+
+def test_a_service_without_traces_loads_nothing_of_what_exports_them() -> None:
+    environment = {name: value for name, value in os.environ.items() if "OTEL_" not in name}
+    subprocess.run([sys.executable, "-c", UNLOADED], check=True, cwd=ROOT, env=environment)
 
 
 def test_a_protocol_that_is_not_spoken_means_no_traces(monkeypatch: pytest.MonkeyPatch) -> None:
