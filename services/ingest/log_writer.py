@@ -47,11 +47,11 @@ class _Write:
 
     __slots__ = ("done", "headers", "next", "records")
 
-    def __init__(self, done: asyncio.Future[None], headers: Headers) -> None:
+    def __init__(self, done: asyncio.Future[None]) -> None:
         self.records: list[tuple[bytes, bytes]] = []
-        self.headers = headers
         self.next = 0
         self.done = done
+        self.headers = _HEADERS
 
     def succeed(self) -> None:
         """Tell the request that Kafka holds these records."""
@@ -170,18 +170,19 @@ class LogWriter:
         """
         if self._producer is None:
             raise LogUnavailableError("Kafka is not reached yet; send the request again")
-        headers = [*_HEADERS, *trace] if trace else _HEADERS
         loop = asyncio.get_running_loop()
         writes: dict[int, _Write] = {}
         for customer, event in records:
             key, partition = self._partition_of.get(customer) or self._place(customer)
             write = writes.get(partition)
             if write is None:
-                write = writes[partition] = _Write(loop.create_future(), headers)
+                write = writes[partition] = _Write(loop.create_future())
             write.records.append((key, event))
         self._waiting.enter(key_id, len(records))
         PENDING.set(self._waiting.total)
         for partition, write in writes.items():
+            if trace:
+                write.headers = [*_HEADERS, *trace]
             self._queues[partition].put_nowait(write)
         try:
             await self._all_done(writes.values(), loop)
@@ -268,9 +269,8 @@ def _fill(batch: BatchBuilder, waiting: deque[_Write]) -> list[_Write]:
     while waiting:
         write = waiting[0]
         if not write.done.done():
-            headers = write.headers
             for key, value in islice(write.records, write.next, None):
-                if append(key=key, value=value, timestamp=None, headers=headers) is None:
+                if append(key=key, value=value, timestamp=None, headers=write.headers) is None:
                     return finished
                 write.next += 1
             finished.append(write)

@@ -27,7 +27,7 @@ def writes_of(loop: asyncio.AbstractEventLoop, sizes: list[list[int]]) -> deque[
     """Make a write for each list of sizes; each record names its write and its place."""
     writes: deque[_Write] = deque()
     for number, lengths in enumerate(sizes):
-        write = _Write(loop.create_future(), [])
+        write = _Write(loop.create_future())
         write.records = [
             (f"{number}".encode(), f"{place}:".encode() + b"x" * length)
             for place, length in enumerate(lengths)
