@@ -185,12 +185,16 @@ def start_tracing(service: str) -> Tracing:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     _hear_now_and_then()
-    named = OTELResourceDetector().detect().attributes
-    provider = TracerProvider(
-        resource=Resource.create({"service.name": str(named.get("service.name") or service)}),
-        shutdown_on_exit=False,
-    )
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    try:
+        named = OTELResourceDetector().detect().attributes
+        provider = TracerProvider(
+            resource=Resource.create({"service.name": str(named.get("service.name") or service)}),
+            shutdown_on_exit=False,
+        )
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    except (ValueError, OSError) as error:
+        log.warning("no traces: a variable of OpenTelemetry's cannot be used", reason=str(error))
+        return OFF
     return Tracing(provider.get_tracer("tallybook"), provider.shutdown)
 
 
@@ -206,7 +210,22 @@ class _NowAndThen(logging.Handler):
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET_SECONDS
-            log.warning("traces are late or lost", reason=str(record.msg), at=record.name)
+            log.warning("traces are late or lost", reason=_worded(record))
+
+
+def _worded(record: logging.LogRecord) -> str:
+    """Word a complaint with its numbers and the types of its errors, and with no text in it."""
+    args = record.args if isinstance(record.args, tuple) else ()
+    try:
+        return str(record.msg) % tuple(_shown(value) for value in args)
+    except (TypeError, ValueError):
+        return str(record.msg)
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, BaseException):
+        return type(value).__name__
+    return value if isinstance(value, int | float) else "…"
 
 
 def _hear_now_and_then() -> None:

@@ -10,12 +10,27 @@ from starlette.types import Message, Receive, Scope, Send
 
 from shared.trace_context import TraceContext
 from shared.traced_app import traced
-from shared.tracing import OFF, Tracing, context_of, is_asked_for, link, start_tracing
+from shared.tracing import (
+    OFF,
+    Tracing,
+    _worded,
+    context_of,
+    is_asked_for,
+    link,
+    start_tracing,
+)
 from tests.house.repository import ROOT
 from tests.shared.traces import KeptTraces
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 SOMEBODY_S = TraceContext(7, 8, sampled=True, state="a=1")
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("opentelemetry"), "propagate", True)
+    for part in ("opentelemetry.exporter", "opentelemetry.sdk"):
+        monkeypatch.setattr(logging.getLogger(part), "handlers", [])
 
 
 @pytest.fixture
@@ -75,6 +90,29 @@ def test_a_protocol_that_is_not_spoken_means_no_traces(monkeypatch: pytest.Monke
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     assert start_tracing("tallybook-tests") is OFF
+
+
+def test_a_variable_that_cannot_be_used_means_no_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_PROTOCOL", raising=False)
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+    assert start_tracing("tallybook-tests") is OFF
+
+
+@pytest.mark.parametrize(
+    ("said", "values", "worded"),
+    [
+        ("code: %s, reason: %s", (401, "sk-secret"), "code: 401, reason: …"),
+        ("error %s, again in %.2fs", (OSError("secret"), 1.5), "error OSError, again in 1.50s"),
+        ("100% full", (), "100% full"),
+        ("%d spans", ("secret",), "%d spans"),
+    ],
+)
+def test_a_complaint_is_passed_on_without_texts_in_it(
+    said: str, values: tuple[object, ...], worded: str
+) -> None:
+    record = logging.LogRecord("opentelemetry.sdk", logging.WARNING, "", 1, said, values, None)
+    assert _worded(record) == worded
 
 
 def test_a_span_hangs_under_the_one_around_it_or_under_somebody_else_s(kept: KeptTraces) -> None:
@@ -162,12 +200,9 @@ def test_without_traces_an_app_stays_as_it_is() -> None:
 def test_the_exporter_s_own_log_lines_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_PROTOCOL", raising=False)
-    logger = logging.getLogger("opentelemetry")
-    before = logger.propagate
     tracing = start_tracing("tallybook-tests")
     try:
         assert tracing.on
-        assert not logger.propagate
+        assert not logging.getLogger("opentelemetry").propagate
     finally:
         tracing.close()
-        logger.propagate = before
