@@ -21,7 +21,19 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, Trace
 
 from shared.trace_context import TraceContext
 
-__all__ = ["OFF", "Attributes", "Kind", "Span", "Tracing", "is_asked_for", "start_tracing"]
+__all__ = [
+    "OFF",
+    "Attributes",
+    "Kind",
+    "Span",
+    "Tracing",
+    "context_of",
+    "current",
+    "fail",
+    "is_asked_for",
+    "link",
+    "start_tracing",
+]
 
 Attributes = Mapping[str, str | int]
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
