@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.telemetry import TelemetryConfig
 from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
 from pydantic import AfterValidator, AwareDatetime
@@ -31,13 +32,23 @@ from shared.openapi_page import openapi_page
 from shared.openapi_problems import with_problems
 from shared.problems import MEDIA_TYPE, problem, problem_of
 from shared.settings import Settings
+from shared.traced_app import traced
+from shared.tracing import OFF, Tracing
+
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+"""FastAPI's own would tell paths, queries and error messages, which hold customers' data."""
 
 Readiness = Callable[[], Awaitable[Sequence[str]]]
 """Names what a service still waits for; nothing means ready."""
 
 
 class ServiceApp(AsgiFastStream):
-    """A FastStream app whose other paths a FastAPI app answers."""
+    """A FastStream app whose other paths a FastAPI app answers; it closes its `tracing`."""
 
     def __init__(
         self,
@@ -45,13 +56,25 @@ class ServiceApp(AsgiFastStream):
         api: FastAPI,
         routes: Sequence[tuple[str, ASGIApp]] = (),
         lifespan: Callable[..., Any],
+        tracing: Tracing = OFF,
     ) -> None:
-        super().__init__(*brokers, asgi_routes=routes, lifespan=lifespan, logger=None)
+        @contextlib.asynccontextmanager
+        async def whole() -> AsyncIterator[None]:
+            # Not after `serve`: uvicorn ends the process by the signal that stopped it.
+            try:
+                async with lifespan():
+                    yield
+            finally:
+                tracing.close()
+
+        hot = [(path, traced(app, tracing, path)) for path, app in routes]
+        super().__init__(*brokers, asgi_routes=hot, lifespan=whole, logger=None)
         self._api = api
+        self._answer = traced(api, tracing)
 
     async def not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand every path that is no hot route to the FastAPI app."""
-        await self._api(scope, receive, send)
+        await self._answer(scope, receive, send)
 
 
 class _Api(FastAPI):
@@ -66,7 +89,14 @@ class _Api(FastAPI):
 
 def make_api(title: str, description: str, readiness: Readiness) -> FastAPI:
     """Make a FastAPI app with health, metrics and problem details."""
-    api = _Api(title=title, description=description, version="1", docs_url=None, redoc_url=None)
+    api = _Api(
+        title=title,
+        description=description,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        telemetry=_NO_TELEMETRY,
+    )
     api.add_exception_handler(TallybookError, _answer_error)
     api.add_exception_handler(RequestValidationError, _answer_invalid)
     api.add_exception_handler(HTTPException, _answer_http)

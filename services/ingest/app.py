@@ -18,6 +18,7 @@ from services.ingest.log_writer import LogWriter
 from services.ingest.pacing import Pacing
 from services.ingest.reading import Reader, RequestError, RequestLimits
 from services.ingest.rejections import Rejections
+from services.ingest.tracing import note, sending
 from services.ingest.verdicts import Decision, decide
 from services.ingest.whereabouts import routes as whereabouts_routes
 from services.ingest.whereabouts.remembering import RememberedSources
@@ -26,9 +27,10 @@ from shared.database import open_engine
 from shared.errors import TallybookError
 from shared.events import TimeLimits, glance_through
 from shared.kafka_access import kafka_security, kafka_servers
-from shared.keys import SEND_EVENTS
+from shared.keys import SEND_EVENTS, Key
 from shared.problems import MEDIA_TYPE, problem, problem_of
 from shared.settings import Settings
+from shared.tracing import OFF, Tracing, start_tracing
 from shared.web import ServiceApp, make_api, serve
 
 EVENTS = Counter("tallybook_ingest_events", "Events by verdict and code", ["verdict", "code"])
@@ -47,12 +49,16 @@ _encode = msgspec.json.Encoder().encode
 class EventsRoute:
     """`POST /v1/events`: reads, decides, writes to the log, answers."""
 
-    def __init__(self, settings: Settings, keys: KeyRing, rejections: Rejections) -> None:
+    def __init__(
+        self, settings: Settings, keys: KeyRing, rejections: Rejections, tracing: Tracing
+    ) -> None:
+        self._tracing = tracing
         self._keys = keys
         self._rejections = rejections
         self._limits = RequestLimits(settings.max_request_bytes, settings.max_request_events)
         self._time_limits = TimeLimits(settings.max_event_age_days, settings.max_event_skew_seconds)
         self._pacing = Pacing(settings.key_events_per_second)
+        self._topic = settings.usage_topic
         self.log = LogWriter(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,10 +93,18 @@ class EventsRoute:
         paced = self._pacing.take(key, len(events), time.monotonic())
         batch = plain if reader.is_batch else None
         decision = decide(events, key, self._time_limits, now, glance, batch)
-        if decision.records:
+        if self._tracing.on:
+            await self._write_traced(decision, key)
+        elif decision.records:
             await self.log.write(decision.records, key.id)
         self._count(decision)
         return decision, paced
+
+    async def _write_traced(self, decision: Decision, key: Key) -> None:
+        note(decision)
+        if decision.records:
+            with sending(self._tracing, self._topic, decision.records) as trace:
+                await self.log.write(decision.records, key.id, trace)
 
     def _count(self, decision: Decision) -> None:
         accepted = len(decision.records)
@@ -151,12 +165,12 @@ class LogBroker(KafkaBroker):
         await self._log_writer.close()
 
 
-def make_app(settings: Settings) -> ServiceApp:
+def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
     """Make ingest's app; it starts to answer at once and says what it still waits for."""
     keys = KeyRing(settings, "tallybook_ingest")
     engine = open_engine(settings, "tallybook_ingest")
     rejections = Rejections(engine)
-    route = EventsRoute(settings, keys, rejections)
+    route = EventsRoute(settings, keys, rejections, tracing)
 
     async def readiness() -> Sequence[str]:
         waiting = [] if keys.ready else ["postgres"]
@@ -177,12 +191,13 @@ def make_app(settings: Settings) -> ServiceApp:
     api.include_router(describing_routes.router)
     api.openapi_schema = with_events_route(api.openapi())
     broker = LogBroker(route.log, settings)
-    return ServiceApp(broker, api=api, routes=[("/v1/events", route)], lifespan=lifespan)
+    hot = [("/v1/events", route)]
+    return ServiceApp(broker, api=api, routes=hot, lifespan=lifespan, tracing=tracing)
 
 
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
-    app = make_app(settings)
+    app = make_app(settings, start_tracing("tallybook-ingest"))
     # What was made by now stays, and events under way are in no cycle: to look through all of
     # them after each few requests took a tenth of ingest's time.
     gc.freeze()

@@ -18,6 +18,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge
 
+from services.ingest.tracing import Headers
 from services.ingest.waiting import WaitingEvents
 from shared.errors import UnavailableError
 from shared.events import STRUCTURED
@@ -26,7 +27,7 @@ from shared.settings import Settings
 from shared.web import wait_until
 
 _BATCH_BYTES = 512_000
-_HEADERS = [("content-type", STRUCTURED)]
+_HEADERS: Headers = [("content-type", STRUCTURED)]
 _MAX_CACHED_KEYS = 100_000
 
 PENDING = Gauge("tallybook_ingest_pending_events", "Events that wait for Kafka's ack")
@@ -48,12 +49,13 @@ _Record = tuple[bytes, bytes]
 class _Write:
     """The records of one request for one partition; `next` is the first not yet in a batch."""
 
-    __slots__ = ("done", "next", "records")
+    __slots__ = ("done", "headers", "next", "records")
 
     def __init__(self, records: list[_Record], done: asyncio.Future[None]) -> None:
         self.records = records
         self.next = 0
         self.done = done
+        self.headers = _HEADERS
 
     def succeed(self) -> None:
         """Tell the request that Kafka holds these records."""
@@ -159,8 +161,12 @@ class LogWriter:
             await self._producer.stop()
             self._producer = None
 
-    async def write(self, records: Sequence[tuple[str, bytes]], key_id: str) -> None:
+    async def write(
+        self, records: Sequence[tuple[str, bytes]], key_id: str, trace: Headers | None = None
+    ) -> None:
         """Write a key's (customer, event) records and return once Kafka holds all of them.
+
+        `trace` are headers for them to carry beside ingest's own.
 
         Raises `TooManyWaitingError` when too much waits already, and `LogUnavailableError`
         when Kafka is away or takes too long. Some of the records may then be on the log
@@ -183,6 +189,8 @@ class LogWriter:
         self._waiting.enter(key_id, len(records))
         PENDING.set(self._waiting.total)
         for partition, write in writes.items():
+            if trace:
+                write.headers = [*_HEADERS, *trace]
             self._queues[partition].put_nowait(write)
         try:
             await self._all_done(writes.values(), loop)
@@ -271,7 +279,7 @@ def _fill(batch: BatchBuilder, waiting: deque[_Write]) -> list[_Write]:
         if not write.done.done():
             before = batch.record_count()
             for key, value in islice(write.records, write.next, None):
-                if append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
+                if append(key=key, value=value, timestamp=None, headers=write.headers) is None:
                     write.next += batch.record_count() - before
                     return finished
             finished.append(write)

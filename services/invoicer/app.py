@@ -27,6 +27,7 @@ from shared.database import open_engine
 from shared.duty import Duty
 from shared.kafka_access import kafka_servers
 from shared.settings import Settings
+from shared.tracing import OFF, Tracing, start_tracing
 from shared.web import ServiceApp, make_api, running, serve
 
 _APPLY_SECONDS = 1.0
@@ -44,7 +45,7 @@ class NoSubscriber(KafkaBroker):
         """Do nothing: nothing was started."""
 
 
-def make_app(settings: Settings) -> ServiceApp:
+def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
     """Make the invoicer's app; it answers at once and says what it still waits for."""
     keys = KeyRing(settings, "tallybook_invoicer")
     courier = Courier(settings)
@@ -79,6 +80,7 @@ def make_app(settings: Settings) -> ServiceApp:
                     gateway,
                     workers=settings.invoicer_workers,
                     days_until_due=settings.days_until_due,
+                    tracing=tracing,
                 )
                 follower = Follower(api.state.engine, gateway)
                 applying = Duty("events of Stripe", follower.apply_waiting, seconds=_APPLY_SECONDS)
@@ -111,9 +113,10 @@ def make_app(settings: Settings) -> ServiceApp:
             await api.state.engine.dispose()
 
     broker = NoSubscriber(kafka_servers(settings), logger=None)
-    return ServiceApp(broker, api=api, lifespan=lifespan)
+    return ServiceApp(broker, api=api, lifespan=lifespan, tracing=tracing)
 
 
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
-    await serve(make_app(settings), settings, port=settings.invoicer_port)
+    app = make_app(settings, start_tracing("tallybook-invoicer"))
+    await serve(app, settings, port=settings.invoicer_port)

@@ -19,6 +19,7 @@ from services.invoicer.patience import Patience
 from services.invoicer.stripe_objects import StripeFault
 from shared.clock import Clock
 from shared.tables.invoicer import StripeIntent
+from shared.tracing import OFF, Tracing
 
 T = TypeVar("T")
 
@@ -54,15 +55,17 @@ class Calls:
     clock: Clock
     guard: Callable[[AsyncSession], Awaitable[None]] = unguarded
     breaker: Breaker = field(default_factory=Breaker)
+    tracing: Tracing = OFF
 
     async def commit(self) -> None:
         """Commit what the session has changed, if it is still ours to change."""
         await self.guard(self.session)
         await self.session.commit()
 
-    async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, call: Callable[[], Awaitable[T]], step: str = "read") -> T:
         """Make a call that changes nothing."""
-        return await self.patience.call(lambda: self.breaker.call(call))
+        with self.tracing.span("call Stripe", {"tallybook.step": step}, kind="client"):
+            return await self.patience.call(lambda: self.breaker.call(call))
 
     async def change(
         self,
@@ -87,7 +90,7 @@ class Calls:
                 raise
 
         try:
-            return await self.ask(attempt)
+            return await self.ask(attempt, step)
         except (StripeFault, RunStoppedError):
             if is_refused:
                 await self._note_refusal(key)

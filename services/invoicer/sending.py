@@ -30,6 +30,7 @@ from shared.database import TRANSIENT
 from shared.errors import ConflictingStateError
 from shared.logs import name_error
 from shared.tables.invoicer import Invoice, InvoiceRun
+from shared.tracing import OFF, Tracing
 
 MOST_WORKERS = 32
 """Each worker holds a connection to Postgres; this leaves the engine some for others."""
@@ -63,6 +64,7 @@ class Sender:
     patience: Patience = field(default_factory=Patience)
     clock: Clock = present
     lease_seconds: float = 60.0
+    tracing: Tracing = OFF
 
     async def send(
         self, run_id: str, *, on_progress: Callable[[Invoice], None] = lambda _invoice: None
@@ -158,12 +160,22 @@ class _Sending:
             terms = {"run": self.run_id, "customer": lease.customer_id}
             invoices = (await session.execute(_TO_SEND, terms)).scalars().all()
             sender = self.sender
-            calls = Calls(session, sender.patience, sender.clock, lease.guard, self.breaker)
+            calls = Calls(
+                session, sender.patience, sender.clock, lease.guard, self.breaker, sender.tracing
+            )
             for invoice in invoices:
-                await Delivery(
-                    calls, sender.gateway, invoice, days_until_due=sender.days_until_due
-                ).make()
+                await self._deliver(calls, invoice)
                 self.on_progress(invoice)
+
+    async def _deliver(self, calls: Calls, invoice: Invoice) -> None:
+        sender = self.sender
+        named = {"tallybook.run.id": self.run_id, "tallybook.invoice.id": invoice.id}
+        # A trace for each: under the request that began it, a run's would have no end.
+        with sender.tracing.span("send invoice", named, alone=True) as span:
+            await Delivery(
+                calls, sender.gateway, invoice, days_until_due=sender.days_until_due
+            ).make()
+            span.set_attribute("tallybook.invoice.state", invoice.state)
 
 
 async def count_to_send(session: AsyncSession, run_id: str) -> int:

@@ -24,6 +24,7 @@ from shared.duty import Duty
 from shared.events import TimeLimits
 from shared.kafka_access import kafka_security, kafka_servers
 from shared.settings import Settings
+from shared.tracing import OFF, Tracing, start_tracing
 from shared.web import ServiceApp, make_api, running, serve, wait_until
 
 log = structlog.get_logger("tallybook.rater")
@@ -35,7 +36,7 @@ _DAY = 86_400
 class PatientBroker(KafkaBroker):
     """A broker that connects once Postgres and Kafka are there, and waits until then."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing) -> None:
         super().__init__(
             kafka_servers(settings),
             security=kafka_security(settings),
@@ -46,6 +47,7 @@ class PatientBroker(KafkaBroker):
         self.pool: Pool | None = None
         self.reached = False
         self._settings = settings
+        self._tracing = tracing
         self.consumer = UsageConsumer(settings, self)
 
     async def start(self) -> None:
@@ -63,7 +65,7 @@ class PatientBroker(KafkaBroker):
         limits = TimeLimits(
             self._settings.max_event_age_days + 1, self._settings.max_event_skew_seconds + _DAY
         )
-        self.consumer.use(Rating(self.pool, limits), self.pool)
+        self.consumer.use(Rating(self.pool, limits, self._tracing), self.pool)
         return True
 
     async def _reach_kafka(self) -> bool:
@@ -77,9 +79,9 @@ class PatientBroker(KafkaBroker):
         return True
 
 
-def make_app(settings: Settings) -> ServiceApp:
+def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
     """Make the rater's app; it answers at once and says what it still waits for."""
-    broker = PatientBroker(settings)
+    broker = PatientBroker(settings, tracing)
     keys = KeyRing(settings, "tallybook_rater")
 
     duties = Duty("months and waiting events", lambda: _do_duties(broker), seconds=_DUTY_SECONDS)
@@ -107,7 +109,7 @@ def make_app(settings: Settings) -> ServiceApp:
         if broker.pool is not None:
             broker.pool.terminate()
 
-    return ServiceApp(broker, api=api, lifespan=lifespan)
+    return ServiceApp(broker, api=api, lifespan=lifespan, tracing=tracing)
 
 
 async def _do_duties(broker: PatientBroker) -> None:
@@ -127,4 +129,5 @@ async def main(settings: Settings) -> None:
     # of which there are none, took a tenth of the rater's time.
     gc.freeze()
     gc.set_threshold(1_000_000, 50, 50)
-    await serve(make_app(settings), settings, port=settings.rater_port)
+    app = make_app(settings, start_tracing("tallybook-rater"))
+    await serve(app, settings, port=settings.rater_port)

@@ -21,9 +21,11 @@ from services.rater.records import RecordReader
 from services.rater.rules import Rules, begin_posting, know_customers
 from services.rater.terms import PostingState
 from services.rater.tokens import TokenPrices, segment_of
+from services.rater.tracing import Processed, follow
 from shared.database import Connection, Pool
 from shared.events import TimeLimits
 from shared.periods import Period
+from shared.tracing import OFF, Tracing
 
 RECORDS = Counter("tallybook_rater_records", "Records handled, by what became of them", ["outcome"])
 SECONDS = Histogram("tallybook_rater_batch_seconds", "Seconds a batch took")
@@ -40,7 +42,8 @@ _PART = 2_500
 class Rating:
     """The rater's way from records to the books."""
 
-    def __init__(self, pool: Pool, limits: TimeLimits) -> None:
+    def __init__(self, pool: Pool, limits: TimeLimits, tracing: Tracing = OFF) -> None:
+        self._tracing = tracing
         self._pool = pool
         self._limits = limits
         self._rules = Rules()
@@ -55,9 +58,13 @@ class Rating:
         handled the records, and Postgres' own errors where it could not be asked.
         """
         following = next_offsets(records)
-        with SECONDS.time():
-            async with self._pool.acquire() as connection:
-                batch = await self._handle(connection, records, expected, following)
+        began = time.time_ns()
+        with self._tracing.span(f"process {records[0].topic}", kind="consumer") as span:
+            with SECONDS.time():
+                async with self._pool.acquire() as connection:
+                    batch, batch_id = await self._handle(connection, records, expected, following)
+            if self._tracing.on:
+                follow(self._tracing, span, Processed(records, batch, batch_id, began))
         oldest = min(record.timestamp for record in records)
         DELAY.observe(max(0.0, time.time() - oldest / 1000))
         for count in batch.counts.values():
@@ -73,17 +80,22 @@ class Rating:
         records: Sequence[Record],
         expected: Mapping[tuple[str, int], int],
         following: Mapping[tuple[str, int], int],
-    ) -> Batch:
-        rules = self._rules
+    ) -> tuple[Batch, int]:
+        """Handle records in one transaction; gives what became of them, and the batch's id."""
+        rules, tracing = self._rules, self._tracing
         async with connection.transaction():
             state = await begin_posting(connection, rules)
             await ledger.move_offsets(connection, following, expected)
-            batch, used = await self._store(connection, records, state)
-            change = used.change(rules.prices)
-            await post_usage(connection, rules, state, change)
-            await ledger.write_batch_log(connection, batch, state.batch_id, expected, following)
+            with tracing.span("store events"):
+                batch, used = await self._store(connection, records, state)
+            with tracing.span("post line items"):
+                change = used.change(rules.prices)
+                await post_usage(connection, rules, state, change)
+                await ledger.write_batch_log(connection, batch, state.batch_id, expected, following)
+            written = time.time_ns()
+        tracing.begin("commit", since=written).end()
         rules.opened |= change.contract_months()
-        return batch
+        return batch, state.batch_id
 
     async def _store(
         self, connection: Connection, records: Sequence[Record], state: PostingState

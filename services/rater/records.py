@@ -31,9 +31,11 @@ from shared.events import (
 )
 from shared.executions import EXECUTION_FINISHED, in_one
 from shared.secrets_guard import holds_secret
+from shared.trace_context import TRACEPARENT, TRACESTATE
 
 _BY_INGEST = ("content-type", STRUCTURED)
-"""The one header of a record that ingest wrote."""
+"""The one header of a record that ingest wrote, unless its request was traced."""
+_TRACING = frozenset((TRACEPARENT, TRACESTATE))
 _PREFIX = "ce_"
 _MODES = ("application/cloudevents", "application/cloudevents+json")
 _UNREAD = Reading((), (), ())
@@ -124,7 +126,7 @@ def _read_record(
     glance: Glance,
 ) -> StoredEvent:
     value, headers = record.value, record.headers
-    if headers and (headers[0] != _BY_INGEST or len(headers) > 1):
+    if headers and (headers[0] != _BY_INGEST or (len(headers) > 1 and not _by_ingest(headers))):
         value, glance = _structured(record), CLOSELY
     if value is None:
         raise InvalidEventError("invalid_json", "the record has no value")
@@ -152,6 +154,14 @@ def _read_record(
         values,
         members,
     )
+
+
+def _by_ingest(headers: Sequence[tuple[str, bytes | None]]) -> bool:
+    """Tell whether headers are those of ingest and of a trace, and no others."""
+    for name, _ in headers[1:]:  # noqa: SIM110  # a generator takes twice as long
+        if name not in _TRACING:
+            return False
+    return True
 
 
 def _structured(record: Record) -> bytes | None:

@@ -1,4 +1,7 @@
-"""Builds CloudEvents and writes them as JSON. Reads the clock and chance for ids and times."""
+"""Builds CloudEvents and writes them as JSON.
+
+Reads the clock and chance for ids and times, and which span of a trace is open.
+"""
 
 import json
 import os
@@ -6,6 +9,8 @@ import time as clock
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from .trace_context import current_traceparent
 
 EXECUTION_FINISHED = "ai.execution.finished"
 MAX_EVENT_BYTES = 64_000
@@ -68,9 +73,12 @@ def execution_event(
     return event
 
 
-def encode_event(event: Mapping[str, Any], source: str | None) -> tuple[str, bytes]:
+def encode_event(
+    event: Mapping[str, Any], source: str | None, *, trace_context: bool
+) -> tuple[str, bytes]:
     """Fill in what an event leaves out (id, source, time), and write it; gives its id too.
 
+    With `trace_context` it also says which span it came of, if one is open and it has the room.
     Raises `InvalidEventError` where it could never be taken.
     """
     whole: dict[str, Any] = {"specversion": "1.0", "datacontenttype": "application/json", **event}
@@ -90,7 +98,18 @@ def encode_event(event: Mapping[str, Any], source: str | None) -> tuple[str, byt
         raise InvalidEventError(f"the event cannot be written as JSON: {error}") from None
     if len(text) > MAX_EVENT_BYTES:
         raise InvalidEventError(f"an event has at most {MAX_EVENT_BYTES} bytes, not {len(text)}")
+    if trace_context and "traceparent" not in whole:
+        text = _with_context(text)
     return whole["id"], text.encode()
+
+
+def _with_context(text: str) -> str:
+    """Add the open span to an event that is written already (CloudEvents' tracing extension)."""
+    parent = current_traceparent()
+    if parent is None:
+        return text
+    longer = f'{text[:-1]},"traceparent":"{parent}"}}'
+    return longer if len(longer) <= MAX_EVENT_BYTES else text
 
 
 def _written(time: datetime) -> str:

@@ -27,6 +27,8 @@ class Options:
       answered, through a crash too; one client at a time uses it. None: in memory only.
     - `first_wait`, `longest_wait`: back-off between tries, in seconds.
     - `close_seconds`: how long `close`, also at exit, waits for the rest to be sent.
+    - `trace_context`: an event says which span of OpenTelemetry was open when it was recorded,
+      if one was, in CloudEvents' extension `traceparent`.
     - `gzip_above`: bodies with more bytes are compressed; None: never.
     - `ssl_context`: own certificate authorities; certificates are verified in any case.
     - `on_rejected`, `on_refused`: called for an event that is not taken, from the sending thread.
@@ -46,6 +48,7 @@ class Options:
     longest_wait: float = 30.0
     request_seconds: float = 30.0
     close_seconds: float = 10.0
+    trace_context: bool = True
     gzip_above: int | None = None
     ssl_context: ssl.SSLContext | None = None
     on_rejected: Callable[[Rejection], None] | None = None

@@ -69,7 +69,11 @@ class Client:
         Where it raises, the first ones may have been taken: with ids of your own they can be
         recorded again without harm.
         """
-        encoded = [encode_event(event, self._options.source) for event in events]
+        options = self._options
+        encoded = [
+            encode_event(event, options.source, trace_context=options.trace_context)
+            for event in events
+        ]
         for piece in self._outbox.pieces([text for _, text in encoded]):
             self._offer(piece)
         self._outbox.buffer.commit()

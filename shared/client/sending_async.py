@@ -58,7 +58,11 @@ class AsyncClient:
 
     async def record_many(self, events: Iterable[Mapping[str, Any]]) -> list[str]:
         """Take events in, with one write to disk for many; gives their ids."""
-        encoded = [encode_event(event, self._options.source) for event in events]
+        options = self._options
+        encoded = [
+            encode_event(event, options.source, trace_context=options.trace_context)
+            for event in events
+        ]
         for piece in self._outbox.pieces([text for _, text in encoded]):
             await self._offer(piece)
         if self._options.spill is not None:

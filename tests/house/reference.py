@@ -23,7 +23,8 @@ Every setting is an environment variable, or a line in a file named `.env` in th
 directory; the environment goes first. `tallybook settings` lists them with the value in force
 and where it comes from, secrets masked. One variable more, `TALLYBOOK_CACHE_DIR`, names the
 directory in which the embedded stack keeps what it downloaded once; without it, that is
-`tallybook` in the user's cache directory.
+`tallybook` in the user's cache directory. [Traces](../how-to/trace-events.md) have OpenTelemetry's
+standard variables, `OTEL_*`, which are read from the environment only.
 
 | variable | meaning | default |
 |---|---|---|

@@ -17,6 +17,7 @@ from services.invoicer.alerts.evaluating import Evaluator, raise_alerts
 from services.invoicer.alerts.reaching import Measure, Measured, Reached
 from services.invoicer.alerts.spending import Spending
 from services.invoicer.alerts.usage_reading import read_usage
+from services.invoicer.carrying import Minimums
 from services.invoicer.planning import read_drafts
 from services.rater.corrections import voiding
 from services.rater.usage.month import whole_quantities
@@ -319,7 +320,7 @@ async def test_spend_is_the_sum_of_what_will_be_on_the_invoice(world: World) -> 
                 Measured(draft.key.customer_id, draft.key.period, Measure(None, "USD")): sum(
                     line.exact_amount for line in draft.lines
                 )
-                for draft in await read_drafts(session, world.period)
+                for draft in await read_drafts(session, world.period, Minimums.read(None))
             }
         assert spent == drafts
         key = Measured("sum", str(world.period), Measure(None, "USD"))

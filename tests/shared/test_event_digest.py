@@ -54,6 +54,13 @@ def test_the_offset_of_the_time_makes_no_difference(minutes: int) -> None:
     assert digest(event_bytes(time=elsewhere)) == digest(event_bytes())
 
 
+@given(st.sampled_from(["traceparent", "tracestate", "team"]), TEXTS, st.booleans())
+def test_extensions_make_no_difference(name: str, value: str, unusual: bool) -> None:
+    data = execution_data(more=1) if unusual else execution_data()
+    value = "".join(filter(str.isprintable, value))
+    assert digest(event_bytes(data, **{name: value})) == digest(event_bytes(data))
+
+
 @given(OBJECTS, OBJECTS)
 def test_other_data_has_another_digest(one: Any, other: Any) -> None:
     # Compared as text: to Python, 1 and true are equal.

@@ -61,6 +61,14 @@ def _operation(event: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
                 "required": False,
                 "schema": {"enum": ["identity", *ENCODINGS]},
             },
+            {
+                "name": "traceparent",
+                "in": "header",
+                "required": False,
+                "description": "W3C Trace Context, with `tracestate` beside it: where traces are"
+                " on, the sender's goes on from here to the rater. One that is invalid is ignored.",
+                "schema": {"type": "string"},
+            },
         ],
         "requestBody": {
             "required": True,

@@ -10,11 +10,16 @@ from typing import Any
 from services.ingest.describing.event_types import EventType, data_schema, event_schema
 from shared.events import STRUCTURED
 from shared.executions import EXECUTION_FINISHED
+from shared.trace_context import TRACEPARENT, TRACESTATE
 
 _BINDING = "0.5.0"
 _KEY = {
     "type": "string",
     "description": "The customer, as in `subject`, so that a customer's events stay in order",
+}
+_TRACE_HEADERS = {
+    name: {"type": "string", "description": "W3C Trace Context; optional, ignored where invalid"}
+    for name in (TRACEPARENT, TRACESTATE)
 }
 _EXECUTION = EventType(EXECUTION_FINISHED)
 
@@ -90,7 +95,7 @@ def _messages() -> dict[str, Any]:
             "contentType": "application/cloudevents+json",
             "headers": {
                 "type": "object",
-                "properties": {"content-type": {"const": STRUCTURED.decode()}},
+                "properties": {"content-type": {"const": STRUCTURED.decode()}, **_TRACE_HEADERS},
             },
             "payload": _schema_of(event_schema(_EXECUTION)),
             "bindings": {"kafka": {"key": _KEY, "bindingVersion": _BINDING}},
@@ -113,7 +118,7 @@ def _headers() -> dict[str, Any]:
     required = [name for name in event_schema(_EXECUTION)["required"] if name != "data"]
     return {
         "type": "object",
-        "properties": {f"ce_{name}": attributes[name] for name in names},
+        "properties": {f"ce_{name}": attributes[name] for name in names} | _TRACE_HEADERS,
         "required": [f"ce_{name}" for name in required],
         "description": "Other headers that begin with ce_ are extensions; content-type is the"
         " data's, JSON in any case",

@@ -14,7 +14,9 @@ PARTITIONS = 3
 def environment_for(settings: Settings) -> dict[str, str]:
     """Write settings as a process's environment, without any other setting of this shell."""
     variables = {
-        name: value for name, value in os.environ.items() if not name.startswith("TALLYBOOK_")
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TALLYBOOK_", "OTEL_"))
     }
     for name in Settings.model_fields:
         value = getattr(settings, name)

@@ -60,6 +60,8 @@ class World:
         self.period = Period.of(datetime.now(UTC)).previous()
         """The month before the present one: over, and young enough for ingest."""
         self.processes: list[ServiceProcess] = []
+        self.variables: dict[str, str] = {}
+        """What services find in their environment beside the settings."""
         self.producer_key = ""
         self.finance_key = ""
         self._engines: dict[Role | None, AsyncEngine] = {}
@@ -108,7 +110,7 @@ class World:
             command,
             url=f"http://127.0.0.1:{port}",
             log=self.directory / f"{name}-{port}.log",
-            environment=environment_for(settings),
+            environment={**environment_for(settings), **self.variables},
         )
         self.processes.append(process)
         if wait:

@@ -43,6 +43,13 @@ def test_a_good_event_is_accepted_and_written_as_it_came() -> None:
     assert (result.code, result.detail, result.pointer) == (None, None, None)
 
 
+def test_the_first_of_two_that_differ_by_their_trace_is_written() -> None:
+    first, second = event_bytes(traceparent=f"00-{1:032x}-{1:016x}-01"), event_bytes()
+    decision = decided(first, second)
+    assert [result.verdict for result in decision.results] == ["accepted", "duplicate"]
+    assert decision.records == [("customer-1", first)]
+
+
 EVENTS = st.lists(
     st.tuples(st.sampled_from(["a", "b", "bad", "old"]), st.integers(1, 2)), max_size=10
 )

@@ -212,12 +212,16 @@ class TestModes:
             (version("b"), {"trace": b"x"}),
             (version("b"), {"content-type": STRUCTURED}),
             (version("b"), {"content-type": STRUCTURED, "trace": b"x"}),
+            (version("b"), {"content-type": STRUCTURED, "traceparent": b"x"}),
+            (version("b"), {"content-type": STRUCTURED, "traceparent": b"x", "ce_id": b"another"}),
             (version("b"), {"content-type": b"application/cloudevents"}),
             (version("b"), {"Content-Type": b"application/CloudEvents+JSON"}),
             (version("b"), {"content-type": STRUCTURED, "ce_id": b"another"}),
             (DATA, CE),
             (DATA, {**CE, "content-type": b"application/json"}),
             (DATA, {**CE, "content-type": b"application/json; charset=utf-8", "trace": b"x"}),
+            (DATA, {**CE, "traceparent": b"x", "tracestate": b"y"}),
+            (DATA, {"traceparent": b"x", **CE}),
             (DATA, {**CE, "ce_team": "blauö, 50%25".encode()}),
         ],
     )
@@ -226,6 +230,13 @@ class TestModes:
     ) -> None:
         whole = read(LogRecord(version("b"))).events
         assert read(LogRecord(value, headers=list(headers.items()))).events == whole
+
+    def test_what_ingest_wrote_of_a_traced_request_takes_no_longer_way(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr("services.rater.records._structured")
+        headers = [("content-type", STRUCTURED), ("traceparent", b"x"), ("tracestate", b"y")]
+        assert read(LogRecord(version("b"), headers=headers)).events
 
     def test_one_in_each_mode_is_a_duplicate(self) -> None:
         batch = read(LogRecord(version("b"), 0), LogRecord(DATA, 1, headers=list(CE.items())))
