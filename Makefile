@@ -31,7 +31,7 @@ test: $(VENV)/.dev  ## every test, on real servers (STACK=embedded|containers|ur
 	TALLYBOOK_TEST_STACK=$(STACK) $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 test-unit: $(VENV)/.dev  ## the tests that need no server
-	$(BIN)/python -m pytest -m "not integration" -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest --ignore tests/integration -n auto --dist worksteal $(ARGS)
 
 smoke-stripe: $(VENV)/.dev  ## one invoice at Stripe itself, with the test key in TALLYBOOK_SMOKE_STRIPE_KEY
 	$(BIN)/python -m tests.smoke_stripe
