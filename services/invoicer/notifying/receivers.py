@@ -98,6 +98,8 @@ async def post_message(
         return Answer(str(error))
     except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
         return Answer(f"no answer within {SECONDS:g} seconds")
+    except httpx.RemoteProtocolError:  # its message quotes what came instead of an answer
+        return Answer("the connection failed: it ended without an answer in HTTP")
     except httpx.TransportError as error:
         return Answer(f"the connection failed: {str(error) or type(error).__name__}")
     except (OSError, UnicodeError):

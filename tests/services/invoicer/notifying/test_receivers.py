@@ -155,6 +155,13 @@ async def test_a_broken_connection_and_an_unknown_name_are_told(plain: Receiver)
     assert answer == Answer("the name hooks.example cannot be resolved")
 
 
+@pytest.mark.parametrize("status", ["SSH-2.0-hidden", "HTTP/1.1 abc hidden"])
+async def test_nothing_of_what_is_no_answer_is_kept(plain: Receiver, status: str) -> None:
+    plain.answer = lambda _place: status
+    answer = await _post(plain, resolve=_at("127.0.0.1"))
+    assert answer == Answer("the connection failed: it ended without an answer in HTTP")
+
+
 async def test_a_name_that_hangs_is_asked_for_once_and_then_anew(
     plain: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
