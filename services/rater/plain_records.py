@@ -12,7 +12,13 @@ from operator import attrgetter
 
 from services.rater.batch import Record, StoredEvent, Window
 from services.rater.metering import EventTypeMeters
-from shared.events import STRUCTURED, InvalidEventError, canonical_data, digest_of
+from shared.events import (
+    MAX_EVENT_BYTES,
+    STRUCTURED,
+    InvalidEventError,
+    canonical_data,
+    digest_of,
+)
 from shared.executions import EXECUTION_FINISHED, read_each
 
 _BY_INGEST = (("content-type", STRUCTURED),)
@@ -37,7 +43,10 @@ def read_at_once(
     if [record.headers for record in records].count(_BY_INGEST) < len(records):
         return None
     events = read_each(text)
-    if events is None or len(events) < len(records):
+    # More than one may stand in a record: which one would then be whose, nobody could tell.
+    if events is None or len(events) != len(records):
+        return None
+    if len(text) > MAX_EVENT_BYTES and _longest(records) > MAX_EVENT_BYTES:
         return None
     sources, ids, customers, times, data = zip(*map(_ATTRIBUTES, events), strict=True)
     if {time.tzinfo for time in times} != {UTC}:
@@ -70,3 +79,7 @@ def read_at_once(
             ),
         )
     )
+
+
+def _longest(records: Sequence[Record]) -> int:
+    return max(len(record.value or b"") for record in records)

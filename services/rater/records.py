@@ -131,9 +131,9 @@ def _read_record(
     if value is None:
         raise InvalidEventError("invalid_json", "the record has no value")
     event = read_event(value, glance)
-    time = in_utc(event.time)
-    if not window.oldest <= time <= window.newest:
-        limits.check(time, window.received_at)
+    if not window.oldest <= event.time <= window.newest:
+        limits.check(event.time, window.received_at)
+    time = in_utc(event.time)  # only now: the first and last days there are may have none in UTC
     data = read_data(event)
     of_type = meters.get(event.type)
     canonical = canonical_data(data)

@@ -118,6 +118,30 @@ def test_plain_records_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert CLOSELY.plain is False
 
 
+def read_with_plain_ones(value: bytes) -> Batch:
+    reader = RecordReader(shipped_meters(), LIMITS)
+    values = [value, event_bytes(id="next"), event_bytes(id="last")]
+    reader.read([LogRecord(one, n, headers=BY_INGEST) for n, one in enumerate(values)])
+    return reader.batch
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (event_bytes(id="a") + b"],[" + event_bytes(id="b"), "invalid_json"),
+        (event_bytes(id="a") + b"],\n[" + event_bytes(id="b"), "invalid_json"),
+        (event_bytes().replace(b"{", b"{" + b" " * 64_000, 1), "too_large"),
+        (event_bytes(time="0001-01-01T00:00:00+01:00"), "too_old"),
+        (event_bytes(time="9999-12-31T23:59:59-01:00"), "in_the_future"),
+    ],
+    ids=["two events", "two lines", "blanks", "before all time", "after all time"],
+)
+def test_a_record_that_is_none_takes_no_others_place(value: bytes, code: str) -> None:
+    batch = read_with_plain_ones(value)
+    assert [(event.id, event.offset) for event in batch.events] == [("next", 1), ("last", 2)]
+    assert [(letter.offset, letter.code) for letter in batch.dead_letters] == [(0, code)]
+
+
 @pytest.mark.parametrize(
     "texts",
     [
