@@ -12,10 +12,10 @@ import pytest
 from services.invoicer.alerts.adding import InvalidAlertError
 from shared.errors import NotFoundError
 from shared.periods import Period
-from shared.web import wait_until
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness.commands import tallybook, tallybook_here
 from tests.integration.harness.events import executions
+from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
 from tests.services.invoicer.notifying.receiver import running_receiver
 
@@ -26,10 +26,12 @@ async def world(new_world: OpenWorld) -> AsyncIterator[World]:
     async with new_world() as made:
         await made.apply_catalogue()
         await made.add_customer("acme", "standard")
-        for service in ("ingest", "rater"):
-            await made.start(service)
-        await made.start(
-            "invoicer", webhook_private_addresses=True, alerts_seconds=0.1, silence_seconds=0.1
+        await asyncio.gather(
+            made.start("ingest"),
+            made.start("rater"),
+            made.start(
+                "invoicer", webhook_private_addresses=True, alerts_seconds=0.1, silence_seconds=0.1
+            ),
         )
         yield made
 
@@ -87,8 +89,7 @@ async def raise_one(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
         found[:] = answer.json()["raised"]
         return bool(found)
 
-    async with asyncio.timeout(60):
-        await wait_until(first_is_raised)
+    await until(first_is_raised)
     (one,) = found
     assert one["raised_at"] is not None
     assert {**one, "raised_at": None} == {

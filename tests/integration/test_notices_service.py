@@ -13,8 +13,8 @@ from typer.testing import Result
 from services.invoicer.notifying.addresses import AddressRefusedError
 from services.invoicer.notifying.outbox import put_all
 from shared.errors import InvalidInputError, NotFoundError, WrongUseError
-from shared.web import wait_until
 from tests.integration.harness.commands import tallybook_here
+from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
 from tests.services.invoicer.notifying.receiver import Receiver, running_receiver
 from tests.services.invoicer.notifying.telling import notice, telling
@@ -53,8 +53,7 @@ async def _until_states(world: World, wanted: list[str]) -> None:
         rows = await world.fetch("SELECT state FROM notice_deliveries ORDER BY id")
         return [row["state"] for row in rows] == wanted
 
-    async with asyncio.timeout(60):
-        await wait_until(there, first_delay=0.05, longest=0.05)
+    await until(there)
 
 
 async def _until_tried(world: World) -> None:
@@ -64,8 +63,7 @@ async def _until_tried(world: World) -> None:
         rows = await world.fetch("SELECT last_answer FROM notice_deliveries")
         return bool(rows) and rows[0]["last_answer"] is not None
 
-    async with asyncio.timeout(60):
-        await wait_until(tried, first_delay=0.05, longest=0.05)
+    await until(tried)
 
 
 async def _let_leases_end(world: World) -> None:
