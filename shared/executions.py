@@ -92,7 +92,7 @@ def read_executions(text: bytes) -> list[ExecutionEvent] | None:
 
 
 def in_one(texts: Sequence[bytes]) -> bytes:
-    """Put texts into one array, such that `read_each` finds what each holds and nothing else.
+    """Put texts into one array, for `read_each`.
 
     Each stands in brackets of its own, on a line of its own. JSON has no line break within a
     string, so that a broken text cannot reach into the next one's.
@@ -100,12 +100,14 @@ def in_one(texts: Sequence[bytes]) -> bytes:
     return b"[[" + b"],\n[".join(texts) + b"]]"
 
 
-def read_each(text: bytes) -> list[ExecutionEvent] | None:
-    """Read texts that were put `in_one` as `read_execution` does each, or give None.
+def read_each(text: bytes, count: int) -> list[ExecutionEvent] | None:
+    """Read plain texts that were put `in_one` as `read_execution` does each, or give None.
 
-    Gives one event for each text, in their order.
+    There were `count` of them. As none can take the border after it away, there are more events
+    than that where one text holds more than one, and nobody could tell which would be whose.
     """
     try:
-        return [event for (event,) in _decode_each(text)]
+        found = _decode_each(text)
     except msgspec.DecodeError:
         return None
+    return [event for (event,) in found] if len(found) == count else None

@@ -5,10 +5,10 @@ I/O: reads of Postgres, in the caller's transaction. Events that were voided are
 
 from collections.abc import Callable, Collection
 
-from services.rater.metering import UsageChange, UsageTally
 from services.rater.rating import tally_usage
 from services.rater.rereading import EVENT_COLUMNS, stored_event
 from services.rater.rules import Rules
+from services.rater.tallying import UsageChange, UsageTally
 from shared.database import Connection
 from shared.periods import Period
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 import msgspec
 
 from services.rater.batch import Batch, StoredEvent
-from services.rater.metering import UsageChange, UsageKey
 from services.rater.posting import LineItem
 from services.rater.set_aside.naming import event_named
+from services.rater.tallying import UsageChange, UsageKey
 from shared.database import Connection
 from shared.errors import TallybookError
 

@@ -21,8 +21,8 @@ from shared.events import (
 )
 from shared.executions import EXECUTION_FINISHED, read_each
 
-_BY_INGEST = (("content-type", STRUCTURED),)
-"""The headers of a record that ingest wrote."""
+BY_INGEST = ("content-type", STRUCTURED)
+"""The one header of a record that ingest wrote, unless its request was traced."""
 
 _ATTRIBUTES = attrgetter("source", "id", "subject", "time", "data")
 _AS_STORED = partial(tuple.__new__, StoredEvent)
@@ -40,11 +40,10 @@ def read_at_once(
     nothing that may be a secret. `windows` are those of the records' time stamps, and `meters`
     those of executions, if there are any.
     """
-    if [record.headers for record in records].count(_BY_INGEST) < len(records):
+    if [record.headers for record in records].count((BY_INGEST,)) < len(records):
         return None
-    events = read_each(text)
-    # More than one may stand in a record: which one would then be whose, nobody could tell.
-    if events is None or len(events) != len(records):
+    events = read_each(text, len(records))
+    if events is None:
         return None
     if len(text) > MAX_EVENT_BYTES and _longest(records) > MAX_EVENT_BYTES:
         return None

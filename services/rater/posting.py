@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from services.rater.metering import ZERO, UsageKey
 from services.rater.pricing import Band, Charge, difference, is_metered, price
+from services.rater.tallying import ZERO, UsageKey
 from services.rater.terms import Contract, PostingState
 from shared.periods import Period
 

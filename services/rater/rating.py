@@ -14,11 +14,11 @@ from prometheus_client import Counter, Histogram
 
 from services.rater import ledger
 from services.rater.batch import Batch, Record, StoredEvent, next_offsets
-from services.rater.metering import UsageChange, UsageTally
 from services.rater.months import open_contract_months
 from services.rater.posting import usage_line_items
 from services.rater.records import RecordReader
 from services.rater.rules import Rules, begin_posting, know_customers
+from services.rater.tallying import UsageChange, UsageTally
 from services.rater.terms import PostingState
 from services.rater.tokens import TokenPrices, segment_of
 from services.rater.tracing import Processed, follow

@@ -14,11 +14,10 @@ from services.rater.batch import (
     Window,
 )
 from services.rater.metering import EventTypeMeters, Reading
-from services.rater.plain_records import read_at_once
+from services.rater.plain_records import BY_INGEST, read_at_once
 from shared.binary_mode import read_binary
 from shared.events import (
     CLOSELY,
-    STRUCTURED,
     Glance,
     InvalidEventError,
     TimeLimits,
@@ -33,8 +32,6 @@ from shared.executions import EXECUTION_FINISHED, in_one
 from shared.secrets_guard import holds_secret
 from shared.trace_context import TRACEPARENT, TRACESTATE
 
-_BY_INGEST = ("content-type", STRUCTURED)
-"""The one header of a record that ingest wrote, unless its request was traced."""
 _TRACING = frozenset((TRACEPARENT, TRACESTATE))
 _PREFIX = "ce_"
 _MODES = ("application/cloudevents", "application/cloudevents+json")
@@ -126,7 +123,7 @@ def _read_record(
     glance: Glance,
 ) -> StoredEvent:
     value, headers = record.value, record.headers
-    if headers and (headers[0] != _BY_INGEST or (len(headers) > 1 and not _by_ingest(headers))):
+    if headers and (headers[0] != BY_INGEST or (len(headers) > 1 and not _by_ingest(headers))):
         value, glance = _structured(record), CLOSELY
     if value is None:
         raise InvalidEventError("invalid_json", "the record has no value")

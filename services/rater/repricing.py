@@ -9,11 +9,11 @@ from decimal import Decimal
 
 from services.rater import ledger
 from services.rater.counting import count_usage
-from services.rater.metering import UsageKey
 from services.rater.months import open_contract_months
 from services.rater.posting import LineItem, Posted, owed_line_items
 from services.rater.pricing import Band
 from services.rater.rules import Rules, know_contracts
+from services.rater.tallying import UsageKey
 from services.rater.terms import PostingState
 from shared.database import Connection
 from shared.periods import Period

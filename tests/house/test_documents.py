@@ -23,8 +23,10 @@ PROMISED = (
     "contracts start", "contracts switch", "contracts end", "contracts list",
     "keys create", "keys list", "keys revoke", "periods list", "periods close",
     "alerts add", "alerts list", "alerts remove", "alerts raised",
+    "webhooks add", "webhooks list", "webhooks test", "webhooks deliveries", "webhooks retry",
     "runs preview", "runs start", "runs show", "runs send", "runs resume", "runs list",
-    "invoices list", "invoices show", "reconcile", "dead-letters list", "dead-letters show",
+    "invoices list", "invoices show", "invoices carried", "reconcile",
+    "dead-letters list", "dead-letters show",
 )  # fmt: skip
 _CALL = re.compile(r"(?:^|[\s|(`]|bin/)tallybook ((?:[^`|;&)\n]|\\\n)+)")
 

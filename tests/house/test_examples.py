@@ -7,8 +7,9 @@ from pathlib import Path
 
 from services.rater.catalogue.document import read_catalogue
 from services.rater.catalogue.overrides import read_overrides
-from services.rater.metering import UsageKey, UsageTally, by_event_type
+from services.rater.metering import by_event_type
 from services.rater.pricing import Coverage, is_metered, price, total
+from services.rater.tallying import UsageKey, UsageTally
 from services.rater.tokens import TokenPrices
 from shared.events import read_data, read_event
 from shared.periods import Period

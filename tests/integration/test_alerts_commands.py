@@ -1,6 +1,7 @@
 """Alerts by command and over HTTP: what is asked for wrongly is said, and each act is audited."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from services.invoicer.alerts.adding import InvalidAlertError
+from shared.errors import NotFoundError
 from shared.periods import Period
-from shared.web import wait_until
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.commands import tallybook, tallybook_here
 from tests.integration.harness.events import executions
+from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
-from tests.integration.test_invoicer_commands import tallybook
 from tests.services.invoicer.notifying.receiver import running_receiver
 
 
@@ -23,10 +26,12 @@ async def world(new_world: OpenWorld) -> AsyncIterator[World]:
     async with new_world() as made:
         await made.apply_catalogue()
         await made.add_customer("acme", "standard")
-        for service in ("ingest", "rater"):
-            await made.start(service)
-        await made.start(
-            "invoicer", webhook_private_addresses=True, alerts_seconds=0.1, silence_seconds=0.1
+        await asyncio.gather(
+            made.start("ingest"),
+            made.start("rater"),
+            made.start(
+                "invoicer", webhook_private_addresses=True, alerts_seconds=0.1, silence_seconds=0.1
+            ),
         )
         yield made
 
@@ -51,8 +56,8 @@ async def test_from_an_event_to_a_webhook_and_what_was_raised(world: World) -> N
     assert {**message.document["data"], "raised_at": found["raised_at"]} == found
     assert message.document["timestamp"] == found["raised_at"]
 
-    command = await tallybook(world, "alerts", "raised", "--customer", "acme", "--json")
-    assert command.document == {"raised": [found], "more": False}
+    shown = await tallybook_here(world, "alerts", "raised", "--customer", "acme", "--json")
+    assert json.loads(shown.stdout) == {"raised": [found], "more": False}
     metrics = await world.metrics("invoicer")
     assert metrics['tallybook_invoicer_alerts_raised_total{type="usage.threshold_reached"}'] == 1
     for work in ("thresholds", "sources"):
@@ -64,17 +69,17 @@ async def test_from_an_event_to_a_webhook_and_what_was_raised(world: World) -> N
 async def raise_one(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
     """Add an alert by command, and send the events that reach its first threshold."""
     month = str(world.period)
-    added = await tallybook(
+    added = await tallybook_here(
         world, "alerts", "add", "--customer", "acme", "--budget", "0.56", "--percent", "100",
         "--percent", "50", "--since", month, "--json",
     )  # fmt: skip
-    assert added.status == 0, added.err
-    alert = added.document
+    assert added.exit_code == 0, added.exception
+    alert = json.loads(added.stdout)
     assert (alert["on"], alert["currency"], alert["meter"]) == ("spend", "USD", None)
     assert (alert["budget"], alert["percents"], alert["thresholds"]) == ("0.56", ["50", "100"], [])
-    listed = await tallybook(world, "alerts", "list")
-    assert alert["id"] in listed.out
-    assert "50 %, 100 %" in listed.out
+    listed = await tallybook_here(world, "alerts", "list")
+    assert alert["id"] in listed.stdout
+    assert "50 %, 100 %" in listed.stdout
 
     await world.send(executions("acme", 9, period=world.period))
     found: list[dict[str, Any]] = []
@@ -84,8 +89,7 @@ async def raise_one(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
         found[:] = answer.json()["raised"]
         return bool(found)
 
-    async with asyncio.timeout(60):
-        await wait_until(first_is_raised)
+    await until(first_is_raised)
     (one,) = found
     assert one["raised_at"] is not None
     assert {**one, "raised_at": None} == {
@@ -106,10 +110,12 @@ async def raise_one(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
 
 async def remove(world: World, alert: dict[str, Any]) -> None:
     """Remove it by command, which stands in the audit."""
-    removed = await tallybook(world, "alerts", "remove", alert["id"])
-    assert (removed.status, removed.out.strip()) == (0, f"{alert['id']} is removed")
+    removed = await tallybook_here(world, "alerts", "remove", alert["id"])
+    assert (removed.exit_code, removed.stdout.strip()) == (0, f"{alert['id']} is removed")
     again = await tallybook(world, "alerts", "remove", alert["id"])
-    assert (again.status, "was removed before" in again.err) == (1, True)
+    assert (again.status, again.out) == (1, "")
+    (line,) = again.err.strip().splitlines()
+    assert "was removed before" in line
     assert (await ask(world, "GET", "alerts")).json() == {"alerts": []}
     entries = await world.fetch(
         "SELECT act, actor, before, after FROM audit_entries WHERE subject = $1 ORDER BY id",
@@ -144,17 +150,18 @@ async def test_what_is_wrong_is_said(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "error", "words"),
     [
-        ("--customer nobody --at 5", "there is no customer 'nobody'"),
-        ("--customer acme --at five", "'five' is no decimal number"),
+        ("--customer nobody --at 5", NotFoundError, "there is no customer 'nobody'"),
+        ("--customer acme --at five", InvalidAlertError, "'five' is no decimal number"),
     ],
 )
-async def test_a_command_says_it_in_a_line(world: World, arguments: str, words: str) -> None:
-    ran = await tallybook(world, "alerts", "add", *arguments.split())
-    assert (ran.status, ran.out) == (1, "")
-    (line,) = ran.err.strip().splitlines()
-    assert words in line
+async def test_a_command_says_it_too(
+    world: World, arguments: str, error: type[Exception], words: str
+) -> None:
+    ran = await tallybook_here(world, "alerts", "add", *arguments.split())
+    with pytest.raises(error, match=words):
+        raise ran.exception or AssertionError(ran.stdout)
 
 
 async def test_the_same_over_http(world: World) -> None:

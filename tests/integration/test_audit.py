@@ -12,8 +12,8 @@ from services.invoicer.auditing.reading import Verified, verify
 from shared import audit
 from shared.database import Role
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.world import World
-from tests.integration.test_invoicer_commands import tallybook
 
 ROLES: tuple[Role, ...] = ("tallybook_ingest", "tallybook_rater", "tallybook_invoicer")
 

@@ -15,8 +15,8 @@ from shared.errors import ConflictingStateError
 from shared.money import from_minor
 from shared.periods import Period
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.commands import Ran, tallybook
 from tests.integration.harness.world import World
-from tests.integration.test_invoicer_commands import Ran, tallybook
 from tests.services.invoicer import months
 from tests.services.invoicer.exporting.in_process import exported, opened
 from tests.services.invoicer.exporting.reading_back import alike, read_back

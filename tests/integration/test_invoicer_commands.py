@@ -1,51 +1,15 @@
 """The invoicer's commands: the same documents as over HTTP, and an exit status that tells."""
 
-import asyncio
-import json
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.world import World
 from tests.services.invoicer import months
 from tests.services.invoicer.postings import Item
-
-
-@dataclass
-class Ran:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """The JSON on standard output, which holds nothing else."""
-        return json.loads(self.out)
-
-
-async def tallybook(world: World, *arguments: str, **variables: str) -> Ran:
-    """Run a command of the command line."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "services.cli"),
-        *arguments,
-        env={**world.environment, **variables},
-        cwd=world.directory,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), err.decode())
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ from shared.clock import present
 from shared.errors import ConflictingStateError
 from shared.tables.invoicer import Invoice
 from tests.infra.stripe_sandbox.checked import ok
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.world import World
-from tests.integration.test_invoicer_commands import tallybook
 from tests.services.invoicer import months
 from tests.services.invoicer.postings import Item, bands, total_minor
 from tests.services.invoicer.stripe_side import StripeSide, stripe_side

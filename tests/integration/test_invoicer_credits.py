@@ -17,7 +17,7 @@ from shared.errors import ConflictingStateError, InvalidInputError, NotFoundErro
 from shared.tables.invoicer import CreditNote
 from tests.infra.stripe_sandbox.checked import ok
 from tests.integration.conftest import OpenWorld
-from tests.integration.test_invoicer_commands import tallybook
+from tests.integration.harness.commands import tallybook
 from tests.services.invoicer.exporting.in_process import exported
 from tests.services.invoicer.exporting.reading_back import read_back
 from tests.services.invoicer.proxy import Call, LostError, give_back, pass_on

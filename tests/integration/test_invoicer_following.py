@@ -13,7 +13,7 @@ from services.invoicer.following.inbox import store_events
 from services.invoicer.stripe_objects import StripeFault
 from shared.clock import present
 from tests.integration.conftest import OpenWorld
-from tests.integration.test_invoicer_commands import tallybook
+from tests.integration.harness.commands import tallybook
 from tests.services.invoicer.proxy import Call, pass_on
 from tests.services.invoicer.sent import ITEMS, SentMonth, sent_month
 

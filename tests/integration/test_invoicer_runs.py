@@ -1,6 +1,5 @@
 """A month from events to invoices, over the HTTP interface of the invoicer as a process."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -10,9 +9,9 @@ import httpx
 import pytest
 
 from shared.money import from_minor, round_to_minor
-from shared.web import wait_until
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness import traffic
+from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
 
 STRIPE = "/v1/stripe/webhooks"
@@ -42,8 +41,7 @@ class Invoicer:
             run = await self.ask("GET", f"/runs/{self.run}")
             return bool(run["state"] != "sending")
 
-        async with asyncio.timeout(60):
-            await wait_until(ended, first_delay=0.05, longest=0.05)
+        await until(ended)
         assert run["state"] in states, run
         return run
 

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from starlette.responses import Response
 
-from shared.web import wait_until
+from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
 from tests.services.invoicer import months
 from tests.services.invoicer.postings import Item, bands
@@ -44,11 +44,6 @@ async def http(world: World) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
-        await wait_until(condition, first_delay=0.02, longest=0.02)
-
-
 async def _ended(http: httpx.AsyncClient, run_id: str) -> Any:
     """Wait until a run is not being sent any more; give it."""
     run: Any = None
@@ -58,7 +53,7 @@ async def _ended(http: httpx.AsyncClient, run_id: str) -> Any:
         run = (await http.get(f"/runs/{run_id}")).json()
         return bool(run["state"] != "sending")
 
-    await _until(ended)
+    await until(ended)
     return run
 
 
@@ -93,7 +88,7 @@ async def test_asking_again_while_a_run_is_sent_sends_nothing_twice(
     for _ in range(3):
         answer = await http.post(f"/runs/{run_id}/send")
         assert (answer.status_code, answer.json()["state"]) == (202, "sending")
-    await _until(gate.has_waiting)
+    await until(gate.has_waiting)
     assert (await http.get(f"/runs/{run_id}")).json()["state"] == "sending"
     gate.opened.set()
     assert (await _ended(http, run_id))["states"] == {"finalized": 3}
@@ -114,7 +109,7 @@ async def test_a_run_whose_process_ended_goes_on_when_it_is_sent_again(
     proxy.before = gate
     run_id = await _start(world, proxy, http)
     await http.post(f"/runs/{run_id}/send")
-    await _until(gate.has_waiting)
+    await until(gate.has_waiting)
     (invoicer,) = [one for one in world.processes if one.name == "invoicer"]
     if how == "killed":
         await invoicer.kill()
@@ -146,7 +141,7 @@ async def test_while_postgres_is_away_it_says_so_and_comes_back_by_itself(
     async def back() -> bool:
         return (await http.get("/invoices")).is_success
 
-    await _until(back)
+    await until(back)
     (invoicer,) = [one for one in world.processes if one.name == "invoicer"]
     assert invoicer.status is None
 
@@ -158,7 +153,7 @@ async def test_a_run_cut_off_from_postgres_is_finished_when_sent_again(
     proxy.before = gate
     run_id = await _start(world, proxy, http)
     await http.post(f"/runs/{run_id}/send")
-    await _until(gate.has_waiting)
+    await until(gate.has_waiting)
     await world.restart_postgres()
     gate.opened.set()
 
@@ -166,7 +161,7 @@ async def test_a_run_cut_off_from_postgres_is_finished_when_sent_again(
         answer = await http.post(f"/runs/{run_id}/send")
         return answer.is_success and (await _ended(http, run_id))["state"] == "done"
 
-    await _until(sent)
+    await until(sent)
     assert (await stripe.counts())["invoice"] == {"open": 3}
 
 
@@ -180,7 +175,7 @@ async def test_it_answers_before_postgres_is_there(world: World) -> None:
         except httpx.HTTPError:
             return False
 
-    await _until(live)
+    await until(live)
     ready = await world.http.get(f"{process.url}/health/ready")
     assert (ready.status_code, ready.json()["waiting_for"]) == (503, ["postgres"])
     asked = await world.http.get(f"{process.url}/v1/periods")

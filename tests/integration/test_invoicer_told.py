@@ -1,7 +1,6 @@
 """The sandbox tells a running invoicer what happens to an invoice, set up as at Stripe."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +8,9 @@ from pydantic import SecretStr
 
 from infra.local.credentials import Credentials
 from infra.local.webhooks import webhook_secret
-from shared.web import wait_until
 from tests.infra.stripe_sandbox.checked import ok
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.waiting import until
 from tests.services.invoicer.sent import ITEMS, SentMonth, sent_month
 
 NEVER = 1e6
@@ -35,13 +34,8 @@ async def month(new_world: OpenWorld) -> AsyncIterator[SentMonth]:
         async def has_asked() -> bool:
             return await _times_asked(made) == 1
 
-        await _until(has_asked)
+        await until(has_asked)
         yield made
-
-
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
-        await wait_until(condition, first_delay=0.05, longest=0.2)
 
 
 async def _times_asked(month: SentMonth) -> int:
@@ -60,7 +54,7 @@ async def test_the_invoicer_follows_without_asking(
     async def has_it() -> bool:
         return await month.states(customer) == [state]
 
-    await _until(has_it)
+    await until(has_it)
     invoice = await month.invoice(customer)
     rows = await month.world.fetch(
         "SELECT type, listed_at FROM stripe_events WHERE stripe_invoice_id = $1",

@@ -11,8 +11,8 @@ from services.invoicer.reconciliation.classify import reconcile
 from services.invoicer.reconciliation.gather import gather
 from services.invoicer.stripe_objects import StripeFault
 from shared.errors import ConflictingStateError, InvalidInputError, NotFoundError
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.world import World
-from tests.integration.test_invoicer_commands import tallybook
 from tests.services.invoicer import months
 from tests.services.invoicer.postings import Item
 from tests.services.invoicer.proxy import Call, LostError, give_back

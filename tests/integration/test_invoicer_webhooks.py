@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from services.invoicer.following.webhooks import MOST_BYTES
-from shared.web import wait_until
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.waiting import until
 from tests.services.invoicer.following.messages import body_of, event, signed
 from tests.services.invoicer.sent import ITEMS, SentMonth, sent_month
 
@@ -130,8 +130,7 @@ async def test_nothing_is_said_to_be_taken_that_is_not_stored(month: SentMonth) 
         async def is_waiting() -> bool:
             return bool(await connection.fetchval(waiting))
 
-        async with asyncio.timeout(30):
-            await wait_until(is_waiting, first_delay=0.02, longest=0.1)
+        await until(is_waiting, seconds=30)
         assert not sending.done()
     assert (await sending).status_code == 204
 
@@ -140,5 +139,4 @@ async def _until_state(month: SentMonth, state: str) -> None:
     async def has_it() -> bool:
         return await month.states() == [state]
 
-    async with asyncio.timeout(60):
-        await wait_until(has_it, first_delay=0.05, longest=0.2)
+    await until(has_it)

@@ -13,7 +13,7 @@ from services.invoicer.notifying.notices import TYPES
 from services.invoicer.notifying.rounds import AT_ONCE, Rounds
 from shared.errors import ConflictingStateError, NotFoundError
 from shared.moments import format_moment
-from shared.web import wait_until
+from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
 from tests.services.invoicer.notifying.receiver import Receiver, running_receiver
 from tests.services.invoicer.notifying.telling import ACTOR, MOMENT, Telling, notice, telling
@@ -177,10 +177,9 @@ async def test_one_that_hangs_holds_up_no_other(told: Telling, receiver: Receive
             assert states[hangs.id, "delivered"] == 0
             return states[quick.id, "delivered"] == count
 
-        async with asyncio.timeout(60):
-            await wait_until(lambda: all_come(40), longest=0.1)
-            await told.put(notice("later"))
-            await wait_until(lambda: all_come(41), longest=0.1)
+        await until(lambda: all_come(40))
+        await told.put(notice("later"))
+        await until(lambda: all_come(41))
         assert len(receiver.received) == 41
 
 

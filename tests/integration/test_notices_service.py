@@ -3,18 +3,18 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from services.cli import cli
 from services.invoicer.notifying.addresses import AddressRefusedError
 from services.invoicer.notifying.outbox import put_all
 from shared.errors import InvalidInputError, NotFoundError, WrongUseError
-from shared.web import wait_until
+from tests.integration.harness.commands import tallybook_here
+from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
 from tests.services.invoicer.notifying.receiver import Receiver, running_receiver
 from tests.services.invoicer.notifying.telling import notice, telling
@@ -53,8 +53,7 @@ async def _until_states(world: World, wanted: list[str]) -> None:
         rows = await world.fetch("SELECT state FROM notice_deliveries ORDER BY id")
         return [row["state"] for row in rows] == wanted
 
-    async with asyncio.timeout(60):
-        await wait_until(there, first_delay=0.05, longest=0.05)
+    await until(there)
 
 
 async def _until_tried(world: World) -> None:
@@ -64,8 +63,7 @@ async def _until_tried(world: World) -> None:
         rows = await world.fetch("SELECT last_answer FROM notice_deliveries")
         return bool(rows) and rows[0]["last_answer"] is not None
 
-    async with asyncio.timeout(60):
-        await wait_until(tried, first_delay=0.05, longest=0.05)
+    await until(tried)
 
 
 async def _let_leases_end(world: World) -> None:
@@ -159,7 +157,9 @@ async def test_a_killed_process_loses_nothing_and_one_that_is_stopped_ends(
     await first.kill()
     await _until_states(world, ["waiting"] * 3)
     await _let_leases_end(world)
-    others = [await world.start("invoicer", webhook_private_addresses=True) for _ in range(2)]
+    others = await asyncio.gather(
+        *(world.start("invoicer", webhook_private_addresses=True) for _ in range(2))
+    )
     await _until_states(world, ["delivered"] * 3)
     await _put(world, *(f"more {place}" for place in range(30)))
     await _until_states(world, ["delivered"] * 33)
@@ -170,27 +170,15 @@ async def test_a_killed_process_loses_nothing_and_one_that_is_stopped_ends(
     receiver.answer = lambda _place: "hang"
     await _put(world, "last")
     await receiver.has(37)
-    for one in others:
-        assert await one.stop() != -signal.SIGKILL
+    stopped = await asyncio.gather(*(one.stop() for one in others))
+    assert -signal.SIGKILL not in stopped
     await _until_states(world, ["delivered"] * 33 + ["waiting"])
 
 
-@pytest.fixture
-def tallybook(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[Result]]:
-    """Runs a command in this process: what is looked at is how it says what it did."""
-    for name, value in {**world.environment, **PRIVATE}.items():
-        if name.startswith("TALLYBOOK_"):
-            monkeypatch.setenv(name, value)
+async def test_the_commands(world: World, receiver: Receiver) -> None:
+    async def tallybook(*arguments: str) -> Result:
+        return await tallybook_here(world, "webhooks", *arguments, **PRIVATE)
 
-    async def run(*arguments: str) -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, cli, ["webhooks", *arguments])
-
-    return run
-
-
-async def test_the_commands(
-    tallybook: Callable[..., Awaitable[Result]], receiver: Receiver
-) -> None:
     public = await tallybook("add", "http://93.184.215.14/")
     assert isinstance(public.exception, AddressRefusedError)
     added = await tallybook("add", receiver.url, "--type", "invoice.paid", "--json")

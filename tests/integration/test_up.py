@@ -16,7 +16,7 @@ import httpx
 import psutil
 
 from shared.settings import SANDBOX_STRIPE_KEY
-from shared.web import wait_until
+from tests.integration.harness.waiting import until
 
 _READY_SECONDS = 90
 
@@ -149,8 +149,7 @@ async def _the_sandbox_tells_the_invoicer(ready: dict[str, Any]) -> None:
         async def has_heard() -> bool:
             return await connection.fetchval(query, invoice) is not None
 
-        async with asyncio.timeout(60):
-            await wait_until(has_heard, longest=0.5)
+        await until(has_heard)
         assert await connection.fetchval(query, invoice), "the invoicer found it by asking"
     finally:
         await connection.close()

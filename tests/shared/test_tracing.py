@@ -72,7 +72,6 @@ def test_without_a_receiver_there_are_no_traces(monkeypatch: pytest.MonkeyPatch)
 UNLOADED = """
 import sys
 import threading
-import services.cli
 from shared.tracing import OFF, start_tracing
 assert start_tracing("tallybook-tests") is OFF
 assert threading.active_count() == 1

@@ -18,7 +18,8 @@ from services.invoicer.alerts.metrics import evaluated, told
 from services.invoicer.alerts.reaching import Measured, Raised, Reached, Rule, newly_reached
 from services.invoicer.alerts.spending import Spending
 from services.invoicer.alerts.usage_reading import read_usage
-from services.invoicer.notifying.outbox import Notice, NoticeType, put_all
+from services.invoicer.notifying.notices import Notice, NoticeType
+from services.invoicer.notifying.outbox import put_all
 from shared.clock import Clock, present
 from shared.periods import Period
 
@@ -69,6 +70,9 @@ class Evaluator:
                 new = await raise_alerts(session, reached[first : first + _AT_ONCE], now)
                 await session.commit()
             told(_TYPE, len(new))
+            if new:
+                alerts = sorted({one.rule.id for one in new})
+                log.info("alerts raised", count=len(new), alerts=alerts)
             raised += new
         evaluated("thresholds", now)
         return raised
@@ -139,8 +143,6 @@ async def raise_alerts(
     new = {Raised(*row) for row in rows}
     raised = [one for one in reached if one.key in new]
     await put_all(session, [_notice(one, now) for one in raised])
-    if raised:
-        log.info("alerts raised", count=len(raised), alerts=sorted({one.rule.id for one in raised}))
     return raised
 
 

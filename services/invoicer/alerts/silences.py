@@ -16,7 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.invoicer.alerts.metrics import evaluated, told
-from services.invoicer.notifying.outbox import Notice, NoticeType, put_all
+from services.invoicer.notifying.notices import Notice, NoticeType
+from services.invoicer.notifying.outbox import put_all
 from shared.broker import end_offsets
 from shared.clock import Clock, present
 from shared.errors import UnavailableError
@@ -133,6 +134,8 @@ class SilenceWatch:
             await session.commit()
         self._told |= {(source, rhythm.last_received) for source, rhythm in silent.items()}
         told(_TYPE, len(new))
+        if new:
+            log.info("sources fell silent", count=len(new))
         return new
 
 
@@ -144,8 +147,6 @@ async def raise_silences(
     asked = {"sources": list(moments), "since": list(moments.values()), "now": now}
     new = sorted(row.source for row in await session.execute(_RAISE, asked))
     await put_all(session, [_notice(source, silent[source], now) for source in new])
-    if new:
-        log.info("sources fell silent", count=len(new))
     return new
 
 

@@ -86,7 +86,7 @@ def _read_web_address(url: str, *, private: bool) -> WebAddress:
     if "@" in parts.netloc or parts.fragment:
         raise AddressRefusedError("leave user, password and #fragment out of the URL")
     literal = _literal(host)
-    if parts.scheme == "http" and not _is_this_machine(host, literal):
+    if parts.scheme == "http" and not is_this_machine(host):
         raise AddressRefusedError("messages go by https; only to this machine by http")
     if parts.scheme == "http" and not private:
         raise AddressRefusedError(
@@ -121,15 +121,17 @@ def at_port(host: str, port: int | None) -> str:
     return bracketed if port is None else f"{bracketed}:{port}"
 
 
+def is_this_machine(host: str) -> bool:
+    """Tell whether a name or address, as it is written, is that of the machine itself."""
+    literal = _literal(host)
+    return host == "localhost" if literal is None else literal.is_loopback
+
+
 def _literal(host: str) -> IpAddress | None:
     try:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
-
-
-def _is_this_machine(host: str, literal: IpAddress | None) -> bool:
-    return host == "localhost" if literal is None else literal.is_loopback
 
 
 def _innermost(ip: IpAddress) -> IpAddress:

@@ -1,12 +1,12 @@
 """The commands for who is told what: endpoints and deliveries."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from services.invoicer.arguments import ROLE, with_engine
+from services.invoicer.arguments import ROLE, chosen, with_engine
 from services.invoicer.notifying import deliveries, documents, endpoints
 from services.invoicer.notifying.answers import Answer
 from services.invoicer.notifying.courier import Courier
@@ -89,8 +89,7 @@ def remove_command(endpoint_id: EndpointId, json: JsonOption = False) -> None:
             session, endpoint_id, actor=login_name(), now=present()
         ),
     )
-    document = documents.endpoint_document(endpoint)
-    show(document, json=json, table=lambda: f"{endpoint_id} is removed")
+    _show_state(endpoint, json=json)
 
 
 @webhooks.command("enable")
@@ -102,8 +101,7 @@ def enable_command(endpoint_id: EndpointId, json: JsonOption = False) -> None:
             session, endpoint_id, actor=login_name(), now=present()
         ),
     )
-    document = documents.endpoint_document(endpoint)
-    show(document, json=json, table=lambda: f"{endpoint_id} is enabled")
+    _show_state(endpoint, json=json)
 
 
 @webhooks.command("disable")
@@ -119,8 +117,7 @@ def disable_command(
             session, endpoint_id, why=why, actor=login_name(), now=present()
         ),
     )
-    document = documents.endpoint_document(endpoint)
-    show(document, json=json, table=lambda: f"{endpoint_id} is disabled")
+    _show_state(endpoint, json=json)
 
 
 @webhooks.command("rotate")
@@ -217,6 +214,11 @@ def _show_secret(endpoint: NoticeEndpoint, text: str, *, json: bool) -> None:
         out.print(endpoint.secret, markup=False, highlight=False)
 
 
+def _show_state(endpoint: NoticeEndpoint, *, json: bool) -> None:
+    document = documents.endpoint_document(endpoint)
+    show(document, json=json, table=lambda: f"{endpoint.id} is {endpoint.state}")
+
+
 def _types(types: list[str]) -> str:
     return ", ".join(types) or "all"
 
@@ -224,10 +226,7 @@ def _types(types: list[str]) -> str:
 def _deliveries_table(document: documents.DeliveriesDocument) -> Table | str:
     columns = ("id", "type", "subject", "endpoint", "state", "attempts", "next_attempt_at",
                "last_answer")  # fmt: skip
-    rows: list[dict[str, Any]] = [
-        {name: value for name, value in one.items() if name in columns}
-        for one in document["deliveries"]
-    ]
+    rows = chosen(document["deliveries"], *columns)
     title = "Deliveries, the newest first"
     if document["more_before"] is not None:
         title += f"; older ones: webhooks deliveries --before {document['more_before']}"

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import parseaddr
-from ipaddress import ip_address
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from services.invoicer.notifying.addresses import is_this_machine
 from services.invoicer.notifying.answers import Answer
 from shared.errors import WrongUseError
 from shared.settings import Settings
@@ -56,7 +56,7 @@ def read_server(settings: Settings) -> MailServer | None:
     if not parseaddr(settings.smtp_from)[1].rpartition("@")[0]:
         raise WrongUseError("TALLYBOOK_SMTP_FROM is no sender; write tallybook@acme.example")
     tls = "smtps" if parts.scheme == "smtps" else "starttls"
-    if asked == "off" or (tls == "starttls" and _is_this_machine(host)):
+    if asked == "off" or (tls == "starttls" and is_this_machine(host)):
         tls = "off"
     user = None if parts.username is None else unquote(parts.username)
     password = None if parts.password is None else unquote(parts.password)
@@ -99,10 +99,3 @@ def _conversation(server: MailServer) -> Iterator[smtplib.SMTP]:
         smtp = smtplib.SMTP(server.host, server.port, timeout=_STEP_SECONDS)
     with smtp:
         yield smtp
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

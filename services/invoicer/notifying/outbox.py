@@ -10,9 +10,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.invoicer.notifying.notices import Notice, NoticeType
-
-__all__ = ["Notice", "NoticeType", "put", "put_all"]
+from services.invoicer.notifying.notices import Notice
 
 _PUT = text(
     "INSERT INTO outbox (id, type, key, subject, occurred_at, data)"

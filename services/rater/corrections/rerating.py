@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.rater import ledger
 from services.rater.counting import count_usage
-from services.rater.metering import UsageKey
 from services.rater.posting import LineItem
 from services.rater.repricing import Month, count_and_reprice, owed
 from services.rater.rules import (
@@ -23,6 +22,7 @@ from services.rater.rules import (
     load_rules,
     lock_posting,
 )
+from services.rater.tallying import UsageKey
 from shared import audit
 from shared.database import Connection, asyncpg_connection
 from shared.errors import NotFoundError

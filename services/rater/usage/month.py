@@ -6,8 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.rater.metering import UsageKey
 from services.rater.pricing import Band
+from services.rater.tallying import UsageKey
 from services.rater.terms import Contract
 from services.rater.tokens import TokenPrices
 from shared.money import EXACT

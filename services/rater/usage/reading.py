@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.rater.contracts import get_customer
 from services.rater.ledger import read_usage
-from services.rater.metering import UsageKey
 from services.rater.pricing import Band
 from services.rater.rules import Rules, know_customers
+from services.rater.tallying import UsageKey
 from services.rater.tokens import TokenPrice, TokenPrices
 from services.rater.usage.month import CustomerMonth, PostedLine, Split
 from shared.database import Connection, asyncpg_connection

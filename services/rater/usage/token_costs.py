@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.rater.metering import UsageKey
+from services.rater.tallying import UsageKey
 from services.rater.tokens import INPUT_TOKENS, OUTPUT_TOKENS, PRICED, TokenPrices
 from shared.money import EXACT
 

@@ -13,12 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.rater.batch import StoredEvent, next_offsets
-from services.rater.metering import (
-    EventTypeMeters,
-    UsageChange,
-    UsageKey,
-    UsageTally,
-)
+from services.rater.metering import EventTypeMeters
 from services.rater.posting import (
     LineItem,
     Posted,
@@ -32,6 +27,7 @@ from services.rater.rating import contracts_of, tally_usage
 from services.rater.records import RecordReader
 from services.rater.rereading import stored_event
 from services.rater.rules import Rules
+from services.rater.tallying import UsageChange, UsageKey, UsageTally
 from services.rater.terms import Contract, PostingState
 from services.rater.tokens import TokenPrices
 from shared.events import TimeLimits

@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rater.metering import (
-    EventTypeMeters,
-    Meter,
-    UsageChange,
-    UsageKey,
-    UsageTally,
-    by_event_type,
-)
+from services.rater.metering import EventTypeMeters, Meter, by_event_type
+from services.rater.tallying import UsageChange, UsageKey, UsageTally
 from services.rater.tokens import TokenPrice, TokenPrices
 from shared.events import InvalidEventError
 from tests.services.rater.strategies import THOROUGH

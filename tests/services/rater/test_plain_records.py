@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.rater.batch import Batch
 from services.rater.metering import Meter, by_event_type
 from services.rater.records import RecordReader
-from shared.events import CLOSELY, STRUCTURED, TimeLimits
+from shared.events import STRUCTURED, TimeLimits
 from shared.executions import EXECUTION_FINISHED, in_one, read_each
 from tests.services.rater.factories import LogRecord, shipped_meters
 from tests.shared.factories import NOW, event_bytes, execution_data
@@ -115,7 +115,6 @@ def test_plain_records_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     reader = RecordReader(shipped_meters(), LIMITS)
     log = [LogRecord(event_bytes(id=f"{n}"), n, headers=BY_INGEST) for n in range(100)]
     assert [event.id for event in reader.read(log)] == [f"{n}" for n in range(100)]
-    assert CLOSELY.plain is False
 
 
 def read_with_plain_ones(value: bytes) -> Batch:
@@ -157,12 +156,11 @@ def test_a_record_that_is_none_takes_no_others_place(value: bytes, code: str) ->
 )
 def test_texts_do_not_reach_into_each_other(texts: list[bytes]) -> None:
     """Each alone is no event, so together they are none either, whatever their number."""
-    found = read_each(in_one(texts))
-    assert found is None or len(found) != len(texts)
+    assert read_each(in_one(texts), len(texts)) is None
 
 
 def test_texts_of_one_event_each_are_found_in_their_order() -> None:
     texts = [event_bytes(id=f"{n}") for n in range(3)]
-    found = read_each(in_one(texts))
+    found = read_each(in_one(texts), len(texts))
     assert found is not None
     assert [event.id for event in found] == ["0", "1", "2"]

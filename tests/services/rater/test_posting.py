@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rater.metering import UsageKey
 from services.rater.posting import (
     LineItem,
     Posted,
@@ -19,6 +18,7 @@ from services.rater.posting import (
     usage_line_items,
 )
 from services.rater.pricing import Band, Charge, RecurringCharge, difference, price
+from services.rater.tallying import UsageKey
 from services.rater.terms import Contract, PostingState
 from shared.periods import Period
 from tests.services.rater.factories import (

@@ -8,7 +8,8 @@ from typing import Any
 
 from services.invoicer.notifying import deliveries, endpoints
 from services.invoicer.notifying.courier import Courier
-from services.invoicer.notifying.outbox import Notice, put_all
+from services.invoicer.notifying.notices import Notice
+from services.invoicer.notifying.outbox import put_all
 from services.invoicer.notifying.rounds import Rounds
 from shared.clock import present
 from shared.settings import Settings

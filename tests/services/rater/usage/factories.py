@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from services.rater.metering import UsageKey
 from services.rater.pricing import Band, UnitCharge
+from services.rater.tallying import UsageKey
 from services.rater.terms import Contract
 from services.rater.tokens import PRICED, TokenPrice, TokenPrices
 from services.rater.usage.month import CustomerMonth, PostedLine
