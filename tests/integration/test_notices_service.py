@@ -102,6 +102,9 @@ async def test_an_endpoint_over_http(
 
     rotated = (await http.post(f"{path}/rotate")).json()
     assert rotated["secret"] not in (None, secret)
+    await http.post(f"{path}/test")
+    for one in (secret, rotated["secret"]):
+        assert receiver.received[-1].is_signed_by(one)
     disabled = (await http.post(f"{path}/disable", json={"why": "it moves"})).json()
     assert (disabled["state"], disabled["disabled_because"]) == ("disabled", "it moves")
     assert (await http.post(f"{path}/enable")).json()["state"] == "enabled"
