@@ -215,6 +215,8 @@ async def test_the_commands(
     listings = [await tallybook("list"), await tallybook("deliveries"), listed, tested, failed]
     assert not any(secret in ran.output for ran in listings)
     assert "nothing was told yet" in listings[1].output
+    none_dead = await tallybook("deliveries", "--state", "dead", "--endpoint", endpoint)
+    assert none_dead.output == "there are no such deliveries\n"
 
     for act in ("enable", "rotate", "remove"):
         ran = await tallybook(act, endpoint)
@@ -225,6 +227,7 @@ async def test_the_commands(
         (("retry", "1"), NotFoundError),
         (("retry", "--endpoint", endpoint), NotFoundError),
         (("deliveries", "--state", "lost"), WrongUseError),
+        (("deliveries", "--endpoint", "ep_unknown"), NotFoundError),
         (("add", receiver.url, "--type", "x"), InvalidInputError),
     ):
         assert isinstance((await tallybook(*wrong)).exception, error)
