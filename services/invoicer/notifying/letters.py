@@ -40,6 +40,8 @@ def _headline(notice: Notice) -> str:
     kind = _KIND[notice.type.partition(".")[0]]
     headline = f"{kind} {notice.subject} {_HAPPENED[notice.type]}"
     amount = notice.data.get("total") or notice.data.get("reached")
+    if (threshold := notice.data.get("threshold")) is not None:
+        amount = f"{amount} of {threshold}"
     unit = notice.data.get("currency") or notice.data.get("meter")
     return headline if amount is None or unit is None else f"{headline}: {amount} {unit}"
 

@@ -28,10 +28,16 @@ def test_it_says_what_happened_in_the_subject_and_what_is_known_in_the_text() ->
     ]
 
 
-def test_a_threshold_says_what_the_month_has_come_to() -> None:
+def test_a_threshold_says_which_and_what_the_month_has_come_to() -> None:
     for data, words in (
-        ({"reached": "81.20", "currency": "USD", "meter": None}, "81.20 USD"),
-        ({"reached": "40000", "currency": None, "meter": "executions"}, "40000 executions"),
+        (
+            {"threshold": "80.00", "reached": "81.20", "currency": "USD", "meter": None},
+            "81.20 of 80.00 USD",
+        ),
+        (
+            {"threshold": "40000", "reached": "40001", "currency": None, "meter": "executions"},
+            "40001 of 40000 executions",
+        ),
     ):
         alert = notice(type="usage.threshold_reached", subject="acme", data=data)
         subject = letter(alert, **TO)["Subject"]
