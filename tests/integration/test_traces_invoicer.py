@@ -6,8 +6,8 @@ from collections import Counter
 import httpx
 
 from tests.integration.harness.collector import running_collector
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.world import World
-from tests.integration.test_invoicer_commands import tallybook
 from tests.services.invoicer import months
 from tests.services.invoicer.postings import Item
 
