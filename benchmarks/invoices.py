@@ -32,6 +32,7 @@ from services.rater.catalogue import store
 from services.rater.catalogue.document import read_catalogue
 from shared.clock import present
 from shared.console import as_json, err, out
+from shared.cycles import look_seldom_for_cycles
 from shared.database import open_engine
 from shared.periods import Period
 from shared.settings import Settings
@@ -188,7 +189,8 @@ def main() -> None:
     parser.add_argument("--invoices", type=int, default=1_000, help="how many in each month")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     arguments = parser.parse_args()
-    uvloop.install()  # as the invoicer runs
+    uvloop.install()  # this and the next as the invoicer runs
+    look_seldom_for_cycles()
     figures = run_until_stopped(measure(max(10, arguments.invoices)))
     if figures is None:
         sys.exit(130)

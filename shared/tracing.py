@@ -241,8 +241,13 @@ def _shown(value: object) -> object:
 
 
 def _hear_now_and_then() -> None:
-    """Keep the complaints of OpenTelemetry's packages, one for each try, out of the log."""
-    logging.getLogger("opentelemetry").propagate = False
+    """Keep the complaints of OpenTelemetry's packages, one for each try, out of the log.
+
+    What its other parts complain of is not heard at all: they quote what senders wrote.
+    """
+    own = logging.getLogger("opentelemetry")
+    own.propagate = False
+    own.handlers = [logging.NullHandler()]
     handler = _NowAndThen()
     for part in ("opentelemetry.exporter", "opentelemetry.sdk"):
         logging.getLogger(part).handlers = [handler]

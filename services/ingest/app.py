@@ -1,7 +1,6 @@
 """Ingest as an ASGI app: the hot route is raw ASGI, the rest FastAPI."""
 
 import contextlib
-import gc
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from services.ingest.verdicts import Decision, decide
 from services.ingest.whereabouts import routes as whereabouts_routes
 from services.ingest.whereabouts.remembering import RememberedSources
 from shared.api_keys import KeyRing
+from shared.cycles import look_seldom_for_cycles
 from shared.database import open_engine
 from shared.errors import TallybookError
 from shared.events import TimeLimits, glance_through
@@ -198,8 +198,5 @@ def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
     app = make_app(settings, start_tracing("tallybook-ingest"))
-    # What was made by now stays, and events under way are in no cycle: to look through all of
-    # them after each few requests took a tenth of ingest's time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    look_seldom_for_cycles()
     await serve(app, settings, port=settings.ingest_port)

@@ -23,6 +23,7 @@ from services.invoicer.sending import Sender
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.under_way import SendingUnderWay
 from shared.api_keys import KeyRing
+from shared.cycles import look_seldom_for_cycles
 from shared.database import open_engine
 from shared.duty import Duty
 from shared.kafka_access import kafka_servers
@@ -119,4 +120,5 @@ def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
     app = make_app(settings, start_tracing("tallybook-invoicer"))
+    look_seldom_for_cycles()
     await serve(app, settings, port=settings.invoicer_port)

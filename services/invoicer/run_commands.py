@@ -4,6 +4,7 @@ They work on the database by the same functions as the HTTP interface, and print
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -30,6 +31,7 @@ from shared.console import JsonOption, err, rows_table, run_in_session, show
 from shared.progress import bar
 from shared.settings import Settings
 from shared.tables.invoicer import Invoice
+from shared.tracing import start_tracing
 
 runs = typer.Typer(help="Month-end invoice runs.")
 
@@ -251,7 +253,10 @@ async def _send(
         return
     async with AsyncSession(engine) as session:
         count = await sending.count_to_send(session, run_id)
-    with bar(err, "invoices", count) as shown:
+    with (
+        closing(start_tracing("tallybook-invoicer")) as tracing,
+        bar(err, "invoices", count) as shown,
+    ):
 
         def on_progress(invoice: Invoice) -> None:
             shown.advance()
@@ -264,6 +269,7 @@ async def _send(
                 gateway,
                 workers=settings.invoicer_workers,
                 days_until_due=settings.days_until_due,
+                tracing=tracing,
             ).send(run_id, on_progress=on_progress)
     if run.paused_because is not None:
         say(f"{run_id} is paused: {run.paused_because}; to go on: runs resume {run_id}")

@@ -1,7 +1,6 @@
 """The rater as an ASGI app: a FastStream subscriber, two background duties, and its health."""
 
 import contextlib
-import gc
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
@@ -19,6 +18,7 @@ from services.rater.set_aside import routes as set_aside_routes
 from services.rater.usage import routes as usage_routes
 from services.rater.waiting import rate_waiting
 from shared.api_keys import KeyRing
+from shared.cycles import look_seldom_for_cycles
 from shared.database import TRANSIENT, Pool, open_engine, open_pool
 from shared.duty import Duty
 from shared.events import TimeLimits
@@ -125,9 +125,6 @@ async def _do_duties(broker: PatientBroker) -> None:
 
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
-    # A batch makes many objects that all live to its end: looking through them for cycles,
-    # of which there are none, took a tenth of the rater's time.
-    gc.freeze()
-    gc.set_threshold(1_000_000, 50, 50)
     app = make_app(settings, start_tracing("tallybook-rater"))
+    look_seldom_for_cycles(after=1_000_000)  # a batch's objects all live to its end
     await serve(app, settings, port=settings.rater_port)

@@ -36,8 +36,9 @@ Each command explains itself with `--help`. Those with `--json` write one JSON d
 standard output and nothing else there; progress and logs go to standard error. Money and
 quantities in it are decimal strings, times are RFC 3339 in UTC.
 
-Exit status: 0 fine; 1 the answer is bad news (a difference, an invalid file, a failed send);
-2 wrong use or no connection.
+Exit status: 0 fine; 1 the answer is bad news (a difference, an invalid file, a failed send),
+or what was asked for cannot be (an unknown customer, a negative threshold); 2 wrong use of the
+command, or no connection.
 
 Where commands find database, Kafka and Stripe is said by the [settings](settings.md); for an
 installation that `tallybook up` runs, the file `environment` in its data directory sets them.

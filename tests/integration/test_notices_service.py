@@ -100,6 +100,9 @@ async def test_an_endpoint_over_http(
 
     rotated = (await http.post(f"{path}/rotate")).json()
     assert rotated["secret"] not in (None, secret)
+    await http.post(f"{path}/test")
+    for one in (secret, rotated["secret"]):
+        assert receiver.received[-1].is_signed_by(one)
     disabled = (await http.post(f"{path}/disable", json={"why": "it moves"})).json()
     assert (disabled["state"], disabled["disabled_because"]) == ("disabled", "it moves")
     assert (await http.post(f"{path}/enable")).json()["state"] == "enabled"
@@ -200,6 +203,8 @@ async def test_the_commands(world: World, receiver: Receiver) -> None:
     listings = [await tallybook("list"), await tallybook("deliveries"), listed, tested, failed]
     assert not any(secret in ran.output for ran in listings)
     assert "nothing was told yet" in listings[1].output
+    none_dead = await tallybook("deliveries", "--state", "dead", "--endpoint", endpoint)
+    assert none_dead.output == "there are no such deliveries\n"
 
     for act in ("enable", "rotate", "remove"):
         ran = await tallybook(act, endpoint)
@@ -210,6 +215,7 @@ async def test_the_commands(world: World, receiver: Receiver) -> None:
         (("retry", "1"), NotFoundError),
         (("retry", "--endpoint", endpoint), NotFoundError),
         (("deliveries", "--state", "lost"), WrongUseError),
+        (("deliveries", "--endpoint", "ep_unknown"), NotFoundError),
         (("add", receiver.url, "--type", "x"), InvalidInputError),
     ):
         assert isinstance((await tallybook(*wrong)).exception, error)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.events import STRUCTURED
 from tests.integration.conftest import OpenWorld
 from tests.integration.harness.events import (
     SOURCE,
@@ -149,6 +150,23 @@ async def test_garbage_among_events_stops_nothing(world: World) -> None:
     assert await _amount(world, "among") == 30 * FEE
     letters = await _dead_letters(world, places)
     assert [place for place, letter in enumerate(letters) if letter is not None] == [10, 21]
+
+
+async def test_what_only_looks_like_ingest_s_stops_and_displaces_nothing(world: World) -> None:
+    """Of records that are read all at once one holds two events, and one no time that can be."""
+    await world.add_customer("beside", "byok")
+    good = [encoded(one) for one in executions("beside", 12, period=world.period)]
+    early = execution("beside", "early", time=world.period.start)
+    early["time"] = "0001-01-01T00:00:00+01:00"
+    places: list[tuple[int, int]] = []
+    for value in (good[0] + b"],[" + good[1], encoded(early)):
+        values = [value, *good[2:]]
+        places += await world.produce(values, partition=0, headers=[("content-type", STRUCTURED)])
+    await world.caught_up()
+    assert await _amount(world, "beside") == 10 * FEE
+    letters = await _dead_letters(world, places)
+    found = {place: one["code"] for place, one in enumerate(letters) if one is not None}
+    assert found == {0: "invalid_json", 11: "too_old"}
 
 
 async def test_an_invalid_execution_is_a_dead_letter_with_a_pointer(world: World) -> None:

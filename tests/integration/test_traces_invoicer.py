@@ -6,6 +6,7 @@ from collections import Counter
 import httpx
 
 from tests.integration.harness.collector import running_collector
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.world import World
 from tests.services.invoicer import months
 from tests.services.invoicer.postings import Item
@@ -41,3 +42,17 @@ async def test_an_invoice_is_a_trace_with_its_calls_to_stripe(world: World) -> N
             assert steps.keys() == {"create", "lines 1 to 1", "finalize", "read"}
         shown = [text for span in collector.spans for text in span.texts]
         assert not [text for text in shown if "secret" in text or "sk_test" in text]
+
+
+async def test_what_a_command_sends_is_traced_too(world: World) -> None:
+    await world.apply_catalogue()
+    await world.start_stripe()
+    await months.fill_month(world, {"ada": [Item("10")]})
+    with running_collector() as collector:
+        arguments = ("runs", "start", str(world.period), "--send", "--json")
+        sent = await tallybook(world, *arguments, **collector.variables)
+        assert sent.status == 0, sent.err
+        # The command has handed over its last spans when it ends.
+        (invoice,) = collector.find("invoicer", "send invoice")
+        assert invoice.attributes["tallybook.invoice.state"] == "finalized"
+        assert collector.find("invoicer", "call Stripe", trace=invoice.trace, parent=invoice.id)

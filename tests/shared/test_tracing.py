@@ -29,7 +29,7 @@ SOMEBODY_S = TraceContext(7, 8, sampled=True, state="a=1")
 @pytest.fixture(autouse=True)
 def _loggers_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("opentelemetry"), "propagate", True)
-    for part in ("opentelemetry.exporter", "opentelemetry.sdk"):
+    for part in ("opentelemetry", "opentelemetry.exporter", "opentelemetry.sdk"):
         monkeypatch.setattr(logging.getLogger(part), "handlers", [])
 
 
@@ -205,3 +205,15 @@ def test_the_exporter_s_own_log_lines_stay_out(monkeypatch: pytest.MonkeyPatch) 
         assert not logging.getLogger("opentelemetry").propagate
     finally:
         tracing.close()
+
+
+def test_a_state_that_is_none_is_not_quoted_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in ENDPOINT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as where nothing takes log lines
+    tracing = start_tracing("test")
+    tracing.begin("one", parent=TraceContext(7, 8, sampled=False, state="HIDDEN=x\nforged")).end()
+    tracing.close()
+    assert "HIDDEN" not in "".join(capfd.readouterr())

@@ -14,8 +14,14 @@ from shared.errors import InvalidInputError
 
 MOST_CHARACTERS = 2_000
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+")
-_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_MAILBOX = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,}}")
+"""A mailbox; with ``=?`` mail programs would read it as other letters than it is written with."""
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL = ipaddress.IPv6Network("2000::/3")
+"""All that is given out of IPv6 to be reached from everywhere."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -102,7 +108,7 @@ def check_connection(address: str, *, private: bool) -> None:
     ip = _innermost(ipaddress.ip_address(address.partition("%")[0]))
     if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
         raise AddressRefusedError(f"nothing is sent to {address}: it is link-local or no machine's")
-    if not ip.is_global and not private:
+    if not private and not (ip.is_global and (ip.version == 4 or ip in _GLOBAL)):
         raise AddressRefusedError(
             f"nothing is sent to {address}, which is private; where receivers are on your own"
             " network: TALLYBOOK_WEBHOOK_PRIVATE_ADDRESSES=true"

@@ -175,13 +175,15 @@ def deliveries_command(
         ),
     )
     document = documents.deliveries_document(found)
-    show(document, json=json, table=lambda: _deliveries_table(document))
+    is_part = (state, endpoint, before) != (None, None, None)
+    empty = "there are no such deliveries" if is_part else "nothing was told yet"
+    show(document, json=json, table=lambda: _deliveries_table(document, empty))
 
 
 @webhooks.command("retry")
 def retry_command(
     delivery_id: Annotated[
-        int | None, typer.Argument(metavar="ID", min=0, max=2**63 - 1, help="a delivery's id")
+        int | None, typer.Argument(metavar="[ID]", min=0, max=2**63 - 1, help="a delivery's id")
     ] = None,
     endpoint: Annotated[
         str | None, typer.Option(metavar="ID", help="all that was given up for this endpoint")
@@ -223,11 +225,11 @@ def _types(types: list[str]) -> str:
     return ", ".join(types) or "all"
 
 
-def _deliveries_table(document: documents.DeliveriesDocument) -> Table | str:
+def _deliveries_table(document: documents.DeliveriesDocument, empty: str) -> Table | str:
     columns = ("id", "type", "subject", "endpoint", "state", "attempts", "next_attempt_at",
                "last_answer")  # fmt: skip
     rows = chosen(document["deliveries"], *columns)
     title = "Deliveries, the newest first"
     if document["more_before"] is not None:
         title += f"; older ones: webhooks deliveries --before {document['more_before']}"
-    return rows_table(rows, title=title, empty="nothing was told yet")
+    return rows_table(rows, title=title, empty=empty)

@@ -11,7 +11,7 @@ from services.invoicer.notifying.answers import Answer
 from services.invoicer.notifying.letters import letter
 from services.invoicer.notifying.mail import read_server, send_letter
 from services.invoicer.notifying.notices import Notice
-from services.invoicer.notifying.receivers import open_client, post_message
+from services.invoicer.notifying.receivers import Names, open_client, post_message
 from services.invoicer.notifying.signing import body_of, signed_headers
 from shared.settings import Settings
 
@@ -29,6 +29,7 @@ class Courier:
         self._server = read_server(settings)
         self._sender = settings.smtp_from
         self._client: httpx.AsyncClient | None = None
+        self._names = Names()
         # Threads of its own: a mail server that hangs must not take those of others.
         self._threads = ThreadPoolExecutor(_LETTERS_AT_ONCE, thread_name_prefix="mail")
 
@@ -56,5 +57,11 @@ class Courier:
         body = body_of(notice)
         headers = signed_headers(secrets, notice.id, now, body)
         return await post_message(
-            self._client, address, headers, body, now=now, private=self._private
+            self._client,
+            address,
+            headers,
+            body,
+            now=now,
+            private=self._private,
+            resolve=self._names.resolve,
         )

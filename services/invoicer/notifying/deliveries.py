@@ -16,6 +16,7 @@ from services.invoicer.notifying.answers import Answer, next_delay
 from services.invoicer.notifying.endpoints import disable_endpoint
 from services.invoicer.notifying.notices import Notice
 from shared.errors import ConflictingStateError, NotFoundError
+from shared.tables.notices import NoticeEndpoint
 
 LEASE = timedelta(minutes=5)
 """Longer than any attempt takes."""
@@ -214,7 +215,12 @@ async def list_deliveries(
     endpoint: str | None = None,
     before: int | None = None,
 ) -> Sequence[Listed]:
-    """Give deliveries, the newest first, at most 1,000: in a state, for an endpoint."""
+    """Give deliveries, the newest first, at most 1,000: in a state, for an endpoint.
+
+    An endpoint may be a removed one; raises `NotFoundError` where there never was one.
+    """
+    if endpoint is not None and await session.get(NoticeEndpoint, endpoint) is None:
+        raise NotFoundError(f"there is no endpoint {endpoint!r}; see: webhooks list")
     terms = {"state": state, "endpoint": endpoint, "before": before, "most": MOST_LISTED}
     return [Listed(*row) for row in await session.execute(_LIST, terms)]
 

@@ -159,6 +159,13 @@ async def rotate_secret(
     return endpoint
 
 
+def secrets_in_force(endpoint: NoticeEndpoint, now: datetime) -> tuple[str, ...]:
+    """Give what messages are signed by: for a day after a rotation the former secret too."""
+    signs_too = endpoint.former_until is not None and now < endpoint.former_until
+    found = (endpoint.secret, endpoint.former_secret if signs_too else None)
+    return tuple(one for one in found if one is not None)
+
+
 def _new_secret() -> str:
     return write_secret(secrets.token_bytes(SECRET_BYTES))
 

@@ -28,7 +28,7 @@ def letter(notice: Notice, *, sender: str, mailbox: str) -> EmailMessage:
     message = EmailMessage(policy=_POLICY)
     message["From"] = sender
     message["To"] = mailbox
-    message["Subject"] = _printable(f"Tallybook: {headline}")[:_LONGEST_SUBJECT]
+    message["Subject"] = _written_out(_printable(f"Tallybook: {headline}"))[:_LONGEST_SUBJECT]
     message["Message-ID"] = f"<{notice.id}@{parseaddr(sender)[1].rpartition('@')[2]}>"
     message["Date"] = notice.occurred_at
     message["Auto-Submitted"] = "auto-generated"
@@ -40,6 +40,8 @@ def _headline(notice: Notice) -> str:
     kind = _KIND[notice.type.partition(".")[0]]
     headline = f"{kind} {notice.subject} {_HAPPENED[notice.type]}"
     amount = notice.data.get("total") or notice.data.get("reached")
+    if (threshold := notice.data.get("threshold")) is not None:
+        amount = f"{amount} of {threshold}"
     unit = notice.data.get("currency") or notice.data.get("meter")
     return headline if amount is None or unit is None else f"{headline}: {amount} {unit}"
 
@@ -64,6 +66,11 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_value(one)}" for name, one in value.items())
     return _printable(str(value))
+
+
+def _written_out(text: str) -> str:
+    """Part what would be read as encoded: it may stand for a line's end, and so for headers."""
+    return text.replace("=?", "= ?")
 
 
 def _printable(text: str) -> str:

@@ -37,6 +37,30 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
+class Names:
+    """Asks what names mean, a name once at a time, for all attempts that wait for it.
+
+    The system has few threads for that: names that hang must not take those of the others.
+    """
+
+    def __init__(self, ask: Resolve = resolve) -> None:
+        self._ask = ask
+        self._asked: dict[str, asyncio.Future[Sequence[str]]] = {}
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """Give a name's addresses, as they are now; raises `OSError` where there are none."""
+        asked = self._asked.get(host)
+        if asked is None:
+            asked = self._asked[host] = asyncio.ensure_future(self._ask(host, port))
+            asked.add_done_callback(lambda answered: self._forget(host, answered))
+        return await asyncio.shield(asked)
+
+    def _forget(self, host: str, answered: asyncio.Future[Sequence[str]]) -> None:
+        del self._asked[host]
+        if not answered.cancelled():
+            answered.exception()  # looked at, should nobody wait for it any more
+
+
 def open_client() -> httpx.AsyncClient:
     """Open the client for receivers; whom to trust is as `SSL_CERT_FILE` says, if it is set.
 
@@ -74,6 +98,8 @@ async def post_message(
         return Answer(str(error))
     except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
         return Answer(f"no answer within {SECONDS:g} seconds")
+    except httpx.RemoteProtocolError:  # its message quotes what came instead of an answer
+        return Answer("the connection failed: it ended without an answer in HTTP")
     except httpx.TransportError as error:
         return Answer(f"the connection failed: {str(error) or type(error).__name__}")
     except (OSError, UnicodeError):

@@ -14,13 +14,13 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from shared.web import wait_until
 
-Behaviour = int | tuple[int, dict[str, str]] | Literal["lost", "hang", "late"]
-"""A status, one with headers, or no answer: the connection breaks, or stays open; or a late one,
-once the receiver lets go."""
+Behaviour = int | tuple[int, dict[str, str]] | str
+"""A status, one with headers, or no answer: "lost", the connection breaks; "hang", it stays open.
+"late" is an answer once the receiver lets go. Any other text is what is answered, as it is."""
 
 _TOLERANCE_SECONDS = 5 * 60
 
@@ -96,6 +96,9 @@ class Receiver:
         if behaviour == "late":
             behaviour = 204
         if isinstance(behaviour, str):
+            if behaviour not in ("lost", "hang"):
+                writer.write(f"{behaviour}\r\n\r\n".encode())
+                await writer.drain()
             return
         status, more = behaviour if isinstance(behaviour, tuple) else (behaviour, {})
         lines = [f"HTTP/1.1 {status} As willed", "content-length: 0", "connection: close"]

@@ -19,6 +19,7 @@ PRIVATE = [
     "127.0.0.1", "127.9.9.9", "::1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1",
     "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1",
     "2002:7f00:1::", "192.0.2.1", "240.0.0.1", "255.255.255.255",
+    "::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b:1::7f00:1", "fec0::1",
 ]  # fmt: skip
 NEVER = [
     "169.254.169.254", "fe80::1", "fe80::1%eth0", "0.0.0.0", "::", "224.0.0.1", "ff02::1",
@@ -77,6 +78,9 @@ def test_the_header_host_is_as_in_the_url() -> None:
         "https://" + "a" * 2_000, "http://localhost:8080/", "http://127.0.0.1/",
         "mailto:", "mailto:finance", "mailto:a@b.example,c@d.example",
         "mailto:a@b.example?bcc=c@d.example", "mailto:a@b.example%0aBcc:c@d.example",
+        "mailto:=?utf-8?q?a=0aBcc=3a_c?=@b.example", "mailto:=?utf-8?b?!?=@b.example",
+        "mailto:=?utf-8?q?a=40b.example=2c?=@b.example", "mailto:a..b@c.example",
+        "mailto:.a@b.example", "mailto:a@b..example", "mailto:a@-b.example",
     ],
 )  # fmt: skip
 def test_what_is_refused(url: str) -> None:

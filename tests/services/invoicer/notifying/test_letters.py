@@ -1,5 +1,9 @@
 """A letter is plain text that a person can read, and cannot be made to say more than it does."""
 
+from email import message_from_bytes
+
+import pytest
+
 from services.invoicer.notifying.letters import letter
 from services.invoicer.notifying.notices import TYPES
 from tests.services.invoicer.notifying.test_notices import notice
@@ -24,10 +28,16 @@ def test_it_says_what_happened_in_the_subject_and_what_is_known_in_the_text() ->
     ]
 
 
-def test_a_threshold_says_what_the_month_has_come_to() -> None:
+def test_a_threshold_says_which_and_what_the_month_has_come_to() -> None:
     for data, words in (
-        ({"reached": "81.20", "currency": "USD", "meter": None}, "81.20 USD"),
-        ({"reached": "40000", "currency": None, "meter": "executions"}, "40000 executions"),
+        (
+            {"threshold": "80.00", "reached": "81.20", "currency": "USD", "meter": None},
+            "81.20 of 80.00 USD",
+        ),
+        (
+            {"threshold": "40000", "reached": "40001", "currency": None, "meter": "executions"},
+            "40001 of 40000 executions",
+        ),
     ):
         alert = notice(type="usage.threshold_reached", subject="acme", data=data)
         subject = letter(alert, **TO)["Subject"]
@@ -51,14 +61,23 @@ def test_every_type_has_its_words() -> None:
     assert len(subjects) == len(TYPES)
 
 
-def test_names_put_no_further_headers_or_lines_into_it() -> None:
-    evil = "shop\r\nBcc: other@evil.example\n\nhello"
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "shop\r\nBcc: other@evil.example\n\nhello",
+        "=?utf-8?q?shop=0d=0aBcc=3a_other=40evil.example=0d=0a=0d=0ahello?=",
+        "=?utf-8?b?c2hvcA0KQmNjOiBvdGhlckBldmlsLmV4YW1wbGUNCg0KaGVsbG8=?=hello",
+    ],
+)
+def test_names_put_no_further_headers_or_lines_into_it(evil: str) -> None:
     written = letter(notice(type="source.silent", subject=evil, data={"source": evil}), **TO)
     assert set(written.keys()) == {
         "From", "To", "Subject", "Message-ID", "Date", "Auto-Submitted", "Content-Type",
         "Content-Transfer-Encoding", "MIME-Version",
     }  # fmt: skip
-    assert "\nBcc" not in written.as_string()
+    sent = message_from_bytes(written.as_bytes())
+    assert set(sent.keys()) == set(written.keys())
+    assert not str(sent.get_payload()).startswith("hello")
     assert "hello" in written["Subject"]
 
 

@@ -1,5 +1,6 @@
 """A message goes to the address that was looked at and nowhere else, over verified TLS."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import trustme
 from services.invoicer.notifying import receivers
 from services.invoicer.notifying.addresses import WebAddress
 from services.invoicer.notifying.answers import Answer
-from services.invoicer.notifying.receivers import Resolve, open_client, post_message
+from services.invoicer.notifying.receivers import Names, Resolve, open_client, post_message
 from tests.services.invoicer.notifying.receiver import Receiver, running_receiver
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -152,3 +153,37 @@ async def test_a_broken_connection_and_an_unknown_name_are_told(plain: Receiver)
 
     answer = await _post(plain, resolve=unknown)
     assert answer == Answer("the name hooks.example cannot be resolved")
+
+
+@pytest.mark.parametrize("status", ["SSH-2.0-hidden", "HTTP/1.1 abc hidden"])
+async def test_nothing_of_what_is_no_answer_is_kept(plain: Receiver, status: str) -> None:
+    plain.answer = lambda _place: status
+    answer = await _post(plain, resolve=_at("127.0.0.1"))
+    assert answer == Answer("the connection failed: it ended without an answer in HTTP")
+
+
+async def test_a_name_that_hangs_is_asked_for_once_and_then_anew(
+    plain: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receivers, "SECONDS", 0.2)
+    asked: list[str] = []
+    answered = asyncio.Event()
+
+    async def hang(host: str, _port: int) -> Sequence[str]:
+        asked.append(host)
+        if host == "hangs.example":
+            await answered.wait()
+            raise OSError("no such name")
+        return ["127.0.0.1"]
+
+    names = Names(hang)
+    attempts = (_post(plain, "hangs.example", resolve=names.resolve) for _ in range(8))
+    late = await asyncio.gather(*attempts)
+    assert late == [Answer("no answer within 0.2 seconds")] * 8
+    assert asked == ["hangs.example"]
+    assert (await _post(plain, resolve=names.resolve)).taken
+    answered.set()
+    for _ in range(2):
+        told = await _post(plain, "hangs.example", resolve=names.resolve)
+        assert told == Answer("the name hangs.example cannot be resolved")
+    assert len(asked) > 2
