@@ -249,5 +249,5 @@ def _hear_now_and_then() -> None:
     own.propagate = False
     own.handlers = [logging.NullHandler()]
     handler = _NowAndThen()
-    for part in ("opentelemetry.exporter", "opentelemetry.sdk"):
+    for part in ("opentelemetry.exporter", "opentelemetry.sdk", "opentelemetry.util"):
         logging.getLogger(part).handlers = [handler]

@@ -29,8 +29,8 @@ SOMEBODY_S = TraceContext(7, 8, sampled=True, state="a=1")
 @pytest.fixture(autouse=True)
 def _loggers_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("opentelemetry"), "propagate", True)
-    for part in ("opentelemetry", "opentelemetry.exporter", "opentelemetry.sdk"):
-        monkeypatch.setattr(logging.getLogger(part), "handlers", [])
+    for part in ("", ".exporter", ".sdk", ".util"):
+        monkeypatch.setattr(logging.getLogger(f"opentelemetry{part}"), "handlers", [])
 
 
 @pytest.fixture
@@ -217,3 +217,16 @@ def test_a_state_that_is_none_is_not_quoted_in_the_log(
     tracing.begin("one", parent=TraceContext(7, 8, sampled=False, state="HIDDEN=x\nforged")).end()
     tracing.close()
     assert "HIDDEN" not in "".join(capfd.readouterr())
+
+
+def test_headers_for_the_receiver_that_are_none_are_told_without_what_they_hold(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in ENDPOINT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization: Bearer HIDDEN")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    start_tracing("test").close()
+    said = "".join(capfd.readouterr())
+    assert "Header format invalid" in said
+    assert "HIDDEN" not in said

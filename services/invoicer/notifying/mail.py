@@ -5,11 +5,11 @@ to this machine, or with `?tls=off`, does a letter go in the clear.
 """
 
 import asyncio
+import contextlib
 import smtplib
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import parseaddr
@@ -22,6 +22,9 @@ from shared.settings import Settings
 
 _STEP_SECONDS = 15.0
 """How long the server has for each step of a conversation."""
+
+_WHOLE_SECONDS = 120.0
+"""How long an attempt may take in all: a server can make each of its steps many small ones."""
 
 _PORTS = {"smtp": 587, "smtps": 465}
 
@@ -66,7 +69,8 @@ def read_server(settings: Settings) -> MailServer | None:
 async def send_letter(server: MailServer, letter: EmailMessage, threads: Executor) -> Answer:
     """Hand a letter to the server; whatever comes of it is the answer."""
     try:
-        await asyncio.get_running_loop().run_in_executor(threads, _send, server, letter)
+        async with asyncio.timeout(_WHOLE_SECONDS):
+            await asyncio.get_running_loop().run_in_executor(threads, _send, server, letter)
     except smtplib.SMTPResponseException as error:
         return Answer(f"the mail server answered {error.smtp_code}")
     except smtplib.SMTPRecipientsRefused as error:
@@ -74,6 +78,8 @@ async def send_letter(server: MailServer, letter: EmailMessage, threads: Executo
         return Answer(f"the mail server refused the mailbox: {codes}")
     except smtplib.SMTPException as error:
         return Answer(f"the mail server cannot be used: {type(error).__name__}")
+    except TimeoutError:
+        return Answer("the mail server did not answer in time")
     except OSError as error:
         return Answer(f"the mail server cannot be reached: {error}")
     return Answer("taken by the mail server", taken=True)
@@ -88,7 +94,7 @@ def _send(server: MailServer, letter: EmailMessage) -> None:
         smtp.send_message(letter)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _conversation(server: MailServer) -> Iterator[smtplib.SMTP]:
     if server.tls == "smtps":
         context = ssl.create_default_context()
@@ -97,5 +103,9 @@ def _conversation(server: MailServer) -> Iterator[smtplib.SMTP]:
         )
     else:
         smtp = smtplib.SMTP(server.host, server.port, timeout=_STEP_SECONDS)
-    with smtp:
+    try:
         yield smtp
+        with contextlib.suppress(OSError):  # what was taken stays taken, whatever is said to QUIT
+            smtp.quit()
+    finally:
+        smtp.close()

@@ -1,5 +1,6 @@
 """Letters are handed to a mail server that is known, over TLS unless it is this machine."""
 
+import asyncio
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
+from services.invoicer.notifying import mail
 from services.invoicer.notifying.answers import Answer
 from services.invoicer.notifying.letters import letter
 from services.invoicer.notifying.mail import MailServer, read_server, send_letter
@@ -82,10 +84,10 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 
 @pytest.mark.parametrize("way", ["starttls", "smtps"])
 async def test_a_letter_goes_over_tls_with_user_and_password(tls: ssl.SSLContext, way: str) -> None:
-    async with running_mail_server(tls, is_tls=way == "smtps") as mail:
-        server = MailServer("localhost", mail.port, way, "tally", mail.password)
+    async with running_mail_server(tls, is_tls=way == "smtps") as made:
+        server = MailServer("localhost", made.port, way, "tally", made.password)
         assert await _send(server) == Answer("taken by the mail server", taken=True)
-        (taken,) = mail.taken
+        (taken,) = made.taken
         assert (taken.over_tls, taken.user) == (True, "tally")
         assert (taken.sender, taken.mailboxes) == (
             "tallybook@acme.example",
@@ -97,17 +99,17 @@ async def test_a_letter_goes_over_tls_with_user_and_password(tls: ssl.SSLContext
         assert wrong == Answer("the mail server answered 535")
         stranger = await _send(replace(server, host="127.0.0.1"))
         assert (stranger.taken, "CERTIFICATE_VERIFY_FAILED" in stranger.words) == (False, True)
-        assert len(mail.taken) == 1
+        assert len(made.taken) == 1
 
 
 async def test_without_tls_nothing_is_sent_where_it_is_insisted_on() -> None:
-    async with running_mail_server() as mail:
-        server = MailServer("localhost", mail.port, "starttls", "tally", mail.password)
+    async with running_mail_server() as made:
+        server = MailServer("localhost", made.port, "starttls", "tally", made.password)
         answer = await _send(server)
         assert answer.words.startswith("the mail server cannot be used")
-        assert mail.taken == []
+        assert made.taken == []
         assert (await _send(replace(server, tls="off"))).taken
-        assert [(one.over_tls, one.user) for one in mail.taken] == [(False, "tally")]
+        assert [(one.over_tls, one.user) for one in made.taken] == [(False, "tally")]
 
 
 @pytest.mark.parametrize(
@@ -119,14 +121,45 @@ async def test_without_tls_nothing_is_sent_where_it_is_insisted_on() -> None:
     ],
 )
 async def test_a_refusal_is_told(verb: str, words: str) -> None:
-    async with running_mail_server() as mail:
-        mail.replies = {verb: "451 come back later"}
-        assert await _send(MailServer("localhost", mail.port, "off")) == Answer(words)
-        assert mail.taken == []
+    async with running_mail_server() as made:
+        made.replies = {verb: "451 come back later"}
+        assert await _send(MailServer("localhost", made.port, "off")) == Answer(words)
+        assert made.taken == []
 
 
 async def test_a_server_that_is_away_is_told() -> None:
-    async with running_mail_server() as mail:
-        port = mail.port
+    async with running_mail_server() as made:
+        port = made.port
     answer = await _send(MailServer("127.0.0.1", port, "off"))
     assert answer.words.startswith("the mail server cannot be reached")
+
+
+@pytest.mark.parametrize("farewell", ["250 bye", "421 not now", "500 what?"])
+async def test_a_letter_that_was_taken_is_taken_whatever_the_farewell(farewell: str) -> None:
+    async with running_mail_server() as made:
+        made.replies = {"QUIT": farewell}
+        assert (await _send(MailServer("localhost", made.port, "off"))).taken
+        assert len(made.taken) == 1
+
+
+async def test_a_server_that_always_says_a_little_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mail, "_WHOLE_SECONDS", 0.2)
+    given_up = asyncio.Event()
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not given_up.is_set():
+            writer.write(b"220-wait a little\r\n")
+            await asyncio.sleep(0.02)
+        writer.close()
+
+    talking = await asyncio.start_server(talk, "127.0.0.1", 0)
+    written = letter(notice(), sender="tallybook@acme.example", mailbox="finance@acme.example")
+    async with talking:
+        port = talking.sockets[0].getsockname()[1]
+        threads = ThreadPoolExecutor(1)
+        answer = await send_letter(MailServer("127.0.0.1", port, "off"), written, threads)
+        given_up.set()
+        await asyncio.to_thread(threads.shutdown)
+    assert answer == Answer("the mail server did not answer in time")
