@@ -1,8 +1,6 @@
 """Conflicts: both versions are kept, and which of them counts is decided, audited, and priced."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +15,7 @@ from services.rater.set_aside import conflicts
 from services.rater.set_aside.conflicts import Decision, Resolved
 from shared.errors import ConflictingStateError, InvalidInputError, NotFoundError
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.events import SOURCE, Event, changed, encoded, execution, executions
 from tests.integration.harness.traffic import TIERED
 from tests.integration.harness.world import World
@@ -299,31 +298,24 @@ async def test_over_http(world: World) -> None:
     assert shown["other"]["data"]["output_tokens"] == 500
 
 
-def command(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "services.cli", "conflicts", *arguments],
-        env=world.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
 async def test_the_commands(world: World) -> None:
     await world.add_customer("typed", "byok")
     event = execution("typed", "typed-1", time=world.period.start, status="failed")
     other = execution("typed", "typed-1", time=world.period.start)
     (conflict_id,) = await conflict(world, event, other)
-    shown = command(world, "show", str(conflict_id))
-    assert (shown.returncode, shown.stderr) == (0, "")
-    assert "/data/status" in shown.stdout
-    assert command(world, "resolve", str(conflict_id), "--why", "x").returncode == 2
-    done = command(world, "resolve", str(conflict_id), "--take", "--why", "x", "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    (item,) = msgspec.json.decode(done.stdout)["line_items"]
+    shown = await tallybook(world, "conflicts", "show", str(conflict_id))
+    assert (shown.status, shown.err) == (0, "")
+    assert "/data/status" in shown.out
+    assert (
+        await tallybook(world, "conflicts", "resolve", str(conflict_id), "--why", "x")
+    ).status == 2
+    done = await tallybook(
+        world, "conflicts", "resolve", str(conflict_id), "--take", "--why", "x", "--json"
+    )
+    assert (done.status, done.err) == (0, "")
+    (item,) = msgspec.json.decode(done.out)["line_items"]
     assert (item["quantity"], item["amount"]) == ("1", "0.002")
-    again = command(world, "resolve", str(conflict_id), "--keep", "--why", "x")
-    assert (again.returncode, "resolved already (taken)" in again.stderr) == (1, True)
-    listed = command(world, "list", "--open", "--json")
-    assert conflict_id not in {one["id"] for one in msgspec.json.decode(listed.stdout)["conflicts"]}
+    again = await tallybook(world, "conflicts", "resolve", str(conflict_id), "--keep", "--why", "x")
+    assert (again.status, "resolved already (taken)" in again.err) == (1, True)
+    listed = await tallybook(world, "conflicts", "list", "--open", "--json")
+    assert conflict_id not in {one["id"] for one in msgspec.json.decode(listed.out)["conflicts"]}

@@ -1,8 +1,6 @@
 """Dead letters: written to the log again once the cause is mended, or discarded; billed once."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +15,7 @@ from shared.broker import KafkaUnavailableError
 from shared.errors import ConflictingStateError, InvalidInputError, NotFoundError
 from shared.tables.rater import DeadLetter
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.events import SOURCE, Event, encoded, execution
 from tests.integration.harness.ports import free_port
 from tests.integration.harness.world import World
@@ -121,8 +120,8 @@ async def test_a_record_that_fails_again_is_a_new_dead_letter_that_says_so(world
     second = found[1]
     assert msgspec.json.decode(second["headers"]) == [["tallybook-replay-of", str(first)]]
     assert second["payload"] == encoded(event)
-    shown = command(world, "dead-letters", "show", str(second["id"]), "--json")
-    assert msgspec.json.decode(shown.stdout)["replay_of"] == first
+    shown = await tallybook(world, "dead-letters", "show", str(second["id"]), "--json")
+    assert msgspec.json.decode(shown.out)["replay_of"] == first
 
 
 async def test_a_record_that_held_a_secret_cannot_be_replayed(world: World) -> None:
@@ -219,22 +218,11 @@ async def test_over_http(world: World) -> None:
     assert (await ask(world, "POST", "/0/replay"))[0] == 404
 
 
-def command(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "services.cli", *arguments],
-        env=world.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
 async def test_the_commands(world: World) -> None:
     first, second = await put(world, b"typed-1", b"typed-2", key=b"typed")
-    done = command(world, "dead-letters", "replay", str(first), "0", "--json")
-    assert (done.returncode, done.stderr) == (1, "")
-    assert msgspec.json.decode(done.stdout)["dead_letters"] == [
+    done = await tallybook(world, "dead-letters", "replay", str(first), "0", "--json")
+    assert (done.status, done.err) == (1, "")
+    assert msgspec.json.decode(done.out)["dead_letters"] == [
         {"id": first, "replayed": True, "detail": None},
         {
             "id": 0,
@@ -242,8 +230,10 @@ async def test_the_commands(world: World) -> None:
             "detail": "there is no dead letter 0; see: dead-letters list",
         },
     ]
-    done = command(world, "dead-letters", "discard", str(second), "--why", "of a test", "--json")
-    assert (done.returncode, msgspec.json.decode(done.stdout)["state"]) == (0, "discarded")
-    assert command(world, "dead-letters", "discard", str(second)).returncode == 2
-    listed = command(world, "dead-letters", "list", "--state", "discarded", "--json")
-    assert msgspec.json.decode(listed.stdout)["dead_letters"][0]["id"] == second
+    done = await tallybook(
+        world, "dead-letters", "discard", str(second), "--why", "of a test", "--json"
+    )
+    assert (done.status, msgspec.json.decode(done.out)["state"]) == (0, "discarded")
+    assert (await tallybook(world, "dead-letters", "discard", str(second))).status == 2
+    listed = await tallybook(world, "dead-letters", "list", "--state", "discarded", "--json")
+    assert msgspec.json.decode(listed.out)["dead_letters"][0]["id"] == second

@@ -1,10 +1,7 @@
 """Quotes, comparisons and live usage, by command and over HTTP, on real servers."""
 
-import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +14,7 @@ from shared.moments import format_moment
 from shared.periods import Period
 from tests import pricing_facts as page
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.events import Event, encoded, execution, executions, moment
 from tests.integration.harness.world import CATALOGUE, World
 
@@ -48,38 +46,6 @@ models:
     - {{from: "{start}", currency: USD, input_per_million: 2, output_per_million: 10}}
     - {{from: "{middle}", currency: USD, input_per_million: 4, output_per_million: 20}}
 """
-
-
-@dataclass
-class Ran:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """The JSON on standard output, which holds nothing else."""
-        return json.loads(self.out)
-
-
-async def tallybook(world: World, *arguments: str, given: str = "") -> Ran:
-    """Run a command with a text on its standard input."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "services.cli"),
-        *arguments,
-        env=world.environment,
-        cwd=world.directory,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate(given.encode())
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), err.decode())
 
 
 async def ask(world: World, method: str, path: str, **given: Any) -> httpx.Response:

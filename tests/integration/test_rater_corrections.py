@@ -1,7 +1,5 @@
 """Events that are taken back, and months that are rated again: line items undo, never change."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +11,7 @@ from services.rater.corrections import rerating, voiding
 from services.rater.corrections.voiding import Voided
 from shared.errors import ConflictingStateError, InvalidInputError, NotFoundError
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.events import SOURCE, Event, encoded, execution, executions
 from tests.integration.harness.traffic import TIERED
 from tests.integration.harness.world import World
@@ -365,32 +364,23 @@ async def test_a_negative_value_is_a_dead_letter_with_its_place(world: World) ->
     assert tuple(letter) == ("invalid_data", "/data/hours", "must not be negative")
 
 
-def command(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "services.cli", *arguments],
-        env=world.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
 async def test_the_commands(world: World) -> None:
     await world.add_customer("typed", "byok")
     await put(world, *executions("typed", 4, period=world.period))
-    done = command(world, "events", "void", SOURCE, "typed-000000", "--why", "a test", "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert '"voided": 1' in done.stdout
-    again = command(world, "events", "void", SOURCE, "typed-000000", "--why", "a test")
-    assert again.returncode == 1
-    assert "voided already" in again.stderr
-    assert "Traceback" not in again.stderr
-    wrong = command(world, "events", "void", SOURCE, "--from", "2026-01-01", "--why", "x")
-    assert wrong.returncode == 2
-    checked = command(world, "rerate", "--check", "--json")
-    assert checked.returncode == 0
-    assert '"clean": true' in checked.stdout
-    mended = command(world, "rerate", "typed", "--period", str(world.period))
-    assert (mended.returncode, "all is well" in mended.stdout) == (0, True)
-    assert command(world, "rerate", "nobody", "--period", str(world.period)).returncode == 1
+    done = await tallybook(
+        world, "events", "void", SOURCE, "typed-000000", "--why", "a test", "--json"
+    )
+    assert (done.status, done.err) == (0, "")
+    assert '"voided": 1' in done.out
+    again = await tallybook(world, "events", "void", SOURCE, "typed-000000", "--why", "a test")
+    assert again.status == 1
+    assert "voided already" in again.err
+    assert "Traceback" not in again.err
+    wrong = await tallybook(world, "events", "void", SOURCE, "--from", "2026-01-01", "--why", "x")
+    assert wrong.status == 2
+    checked = await tallybook(world, "rerate", "--check", "--json")
+    assert checked.status == 0
+    assert '"clean": true' in checked.out
+    mended = await tallybook(world, "rerate", "typed", "--period", str(world.period))
+    assert (mended.status, "all is well" in mended.out) == (0, True)
+    assert (await tallybook(world, "rerate", "nobody", "--period", str(world.period))).status == 1

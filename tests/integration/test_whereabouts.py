@@ -1,7 +1,5 @@
 """Where is my event, and how is my source: the states of an event, and who may ask for them."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -23,6 +21,7 @@ from shared.api_keys import KeyRing
 from shared.keys import FINANCE, READ_EVENTS, SEND_EVENTS
 from shared.web import make_api, wait_until
 from tests.integration.conftest import OpenWorld
+from tests.integration.harness.commands import tallybook
 from tests.integration.harness.events import (
     SOURCE,
     Event,
@@ -100,17 +99,6 @@ async def asker(new_world: OpenWorld) -> AsyncIterator[Asker]:
 async def put(world: World, *events: Event) -> None:
     await world.produce(map(encoded, events), key=events[0]["subject"].encode())
     await world.caught_up()
-
-
-def command(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "services.cli", *arguments],
-        env=world.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 async def test_what_nobody_knows_is_unknown(asker: Asker) -> None:
@@ -285,9 +273,9 @@ async def test_an_invoiced_event_names_its_invoice_and_line(new_world: OpenWorld
         (invoice,) = await world.fetch("SELECT id FROM invoices WHERE customer_id = 'paid'")
         assert (found["state"], found["invoice"]) == ("invoiced", invoice["id"])
         assert [item["invoice_line"] for item in found["line_items"]] == [1]
-        shown = command(world, "events", "show", SOURCE, "paid-000003")
-        assert (shown.returncode, shown.stderr) == (0, "")
-        assert invoice["id"] in shown.stdout
+        shown = await tallybook(world, "events", "show", SOURCE, "paid-000003")
+        assert (shown.status, shown.err) == (0, "")
+        assert invoice["id"] in shown.out
 
 
 # sources ----------------------------------------------------------------------------------
@@ -445,7 +433,7 @@ async def test_sources_over_http_and_by_command(asker: Asker) -> None:
     assert document["unnamed"]["dead_letters"] == {"invalid_json": 1}
     key = await asker.new_key(sources=["agents/none"])
     assert (await asker.get("/v1/sources", key)).json()["sources"] == []
-    listed = command(world, "sources", "--json")
-    assert (listed.returncode, listed.stderr) == (0, "")
-    by_command = msgspec.json.decode(listed.stdout)
+    listed = await tallybook(world, "sources", "--json")
+    assert (listed.status, listed.err) == (0, "")
+    by_command = msgspec.json.decode(listed.out)
     assert source in {found["source"] for found in by_command["sources"]}

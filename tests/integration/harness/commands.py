@@ -26,20 +26,20 @@ class Ran:
         return json.loads(self.out)
 
 
-async def tallybook(world: World, *arguments: str, **variables: str) -> Ran:
-    """Run a command as people do, in a process of its own."""
+async def tallybook(world: World, *arguments: str, given: str = "", **variables: str) -> Ran:
+    """Run a command as people do, in a process of its own; `given` is its standard input."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "services.cli"),
         *arguments,
         env={**world.environment, **variables},
         cwd=world.directory,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(60):
-        out, err = await process.communicate()
+        out, err = await process.communicate(given.encode())
     assert process.returncode is not None
     return Ran(process.returncode, out.decode(), err.decode())
 
