@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from infra.local.kafka_jars import KAFKA
+from services.invoicer.notifying.mail import read_server
 from shared.settings import SANDBOX_STRIPE_KEY, Settings
 from tests.house.repository import ROOT, text_of
 
@@ -68,6 +69,17 @@ def test_its_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(_env_file=None)
     assert settings.kafka_bootstrap_servers == "kafka:19092"
     assert settings.postgres_host() == "postgres:5432"
+
+
+def test_mail_is_sent_once_there_is_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, _filled_in(value))
+    assert read_server(Settings(_env_file=None)) is None
+    given = SETTINGS["TALLYBOOK_SMTP_URL"]
+    monkeypatch.setenv("TALLYBOOK_SMTP_URL", _filled_in(given, SMTP_URL="smtps://mail.example"))
+    server = read_server(Settings(_env_file=None))
+    assert server is not None
+    assert (server.host, server.tls) == ("mail.example", "smtps")
 
 
 def test_without_a_stripe_key_invoices_go_to_the_sandbox() -> None:

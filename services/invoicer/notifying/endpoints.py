@@ -50,7 +50,7 @@ async def add_endpoint(
     """
     address = read_address(url, private=settings.webhook_private_addresses)
     is_mail = isinstance(address, Mailbox)
-    if is_mail and settings.smtp_url is None:
+    if is_mail and not settings.smtp_url:
         raise InvalidInputError("there is no mail server; set TALLYBOOK_SMTP_URL first")
     for one in types:
         if one not in TYPES:

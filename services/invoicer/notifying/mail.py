@@ -43,7 +43,7 @@ class MailServer:
 
 def read_server(settings: Settings) -> MailServer | None:
     """Read the mail server out of the settings, None for none; raises `WrongUseError`."""
-    if settings.smtp_url is None:
+    if not settings.smtp_url:
         return None
     try:
         parts = urlsplit(settings.smtp_url.get_secret_value())
