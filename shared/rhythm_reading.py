@@ -1,7 +1,7 @@
 """Reads how sources of events keep time. I/O: reads of Postgres.
 
 Silences are looked for in the last 7 days, at a second's resolution. All that was stored in these
-days is read for that, found by the small index on the events' time: half a second or so for each
+days is read for that, found by the small index on the events' time: a second or so for each
 million of events, as long as they come nearly in the order of their time.
 """
 

@@ -112,4 +112,4 @@ def _fault(error: stripe.StripeError) -> StripeFault:
 
 
 def _seconds(text: Any) -> float | None:
-    return float(text) if isinstance(text, str) and text.isdigit() else None
+    return float(text) if isinstance(text, str) and text.isascii() and text.isdigit() else None

@@ -19,6 +19,8 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _MAILBOX = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,}}")
 """A mailbox; with ``=?`` mail programs would read it as other letters than it is written with."""
 
+_CREDENTIALS = ipaddress.IPv6Address("fd00:ec2::254")
+"""Where Amazon's cloud keeps a machine's credentials, by IPv6; by IPv4 it is link-local."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL = ipaddress.IPv6Network("2000::/3")
 """All that is given out of IPv6 to be reached from everywhere."""
@@ -106,7 +108,7 @@ def check_connection(address: str, *, private: bool) -> None:
     their credentials, and those that are no one machine's are refused with it too.
     """
     ip = _innermost(ipaddress.ip_address(address.partition("%")[0]))
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip == _CREDENTIALS:
         raise AddressRefusedError(f"nothing is sent to {address}: it is link-local or no machine's")
     if not private and not (ip.is_global and (ip.version == 4 or ip in _GLOBAL)):
         raise AddressRefusedError(
