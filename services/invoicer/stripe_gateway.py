@@ -28,6 +28,8 @@ from services.invoicer.stripe_transport import GuardedHTTP, reply
 from services.invoicer.wording import NO_WORDING, Wording
 from shared.settings import Settings
 
+_CLIENTS = 6
+"""Clients that calls take turns with; see `GuardedHTTP`."""
 _TIMEOUT_SECONDS = 40.0
 _PAGE = 100
 
@@ -51,9 +53,9 @@ class StripeGateway:
     """Stripe's API, as far as the invoicer uses it; use it as an async context manager."""
 
     def __init__(self, settings: Settings, *, http_client: stripe.HTTPClient | None = None) -> None:
-        inner = http_client or stripe.HTTPXClient(timeout=_TIMEOUT_SECONDS)
+        clients = [stripe.HTTPXClient(timeout=_TIMEOUT_SECONDS) for _ in range(_CLIENTS)]
         self.pace = Pace(limits_for(settings))
-        self._http = GuardedHTTP(inner, self.pace)
+        self._http = GuardedHTTP([http_client] if http_client else clients, self.pace)
         base = settings.stripe_api_base
         self._v1 = StripeClient(
             settings.stripe_api_key.get_secret_value(),
