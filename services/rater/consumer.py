@@ -11,7 +11,6 @@ import os
 import sys
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -23,7 +22,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 from prometheus_client import Gauge
 
-from services.rater.batch import next_offsets
+from services.rater.batch import next_offsets, place_of
 from services.rater.gaps import end_of_gap, move_past_gap
 from services.rater.ledger import FencedError
 from services.rater.rating import Rating
@@ -36,6 +35,14 @@ log = structlog.get_logger("tallybook.rater")
 BEHIND = Gauge("tallybook_rater_behind_records", "Records of its partitions not handled yet")
 
 _FETCH_BYTES = 8_000_000
+
+_PART = 2_500
+"""Records that are fetched in one go; anything else has to wait for so long."""
+
+_WAIT_MS = 50
+
+Run = list[ConsumerRecord]
+"""Records of one partition that follow each other."""
 
 
 class Positions:
@@ -60,13 +67,13 @@ class Positions:
         known = {(row["topic"], row["partition"]): row["next"] for row in rows}
         return {partition: known[partition.topic, partition.partition] for partition in first}
 
-    def follows(self, place: tuple[str, int], offset: int) -> bool:
-        """Tell whether a record may be handled next.
+    def follows(self, place: tuple[str, int], offset: int, expected: int | None = None) -> bool:
+        """Tell whether a record may be handled next, or after those before `expected`.
 
         A record beyond the next offset is right only where the log has a gap, such as the
         marker of a transaction. That is believed when it comes a second time, after a seek.
         """
-        expected = self.next[place]
+        expected = self.next[place] if expected is None else expected
         if offset == expected or self._gaps.get(place) == (expected, offset):
             return True
         self._gaps[place] = (expected, offset)
@@ -102,14 +109,13 @@ class UsageConsumer:
         self._positions: Positions | None = None
         self._seeking: set[asyncio.Task[None]] = set()
         self._behind: dict[TopicPartition, int] = {}
+        self._ahead: asyncio.Task[list[Run]] | None = None
         self._subscriber: Any = broker.subscriber(
             settings.usage_topic,
             # A group for each topic: installations that share a Kafka keep out of each other's.
             group_id=f"tallybook-rater.{settings.usage_topic}",
             group_instance_id=settings.rater_instance,
             batch=True,
-            max_records=settings.rater_batch_records,
-            batch_timeout_ms=50,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
@@ -119,8 +125,7 @@ class UsageConsumer:
             parser=self._parse,
             decoder=_decode,
         )
-        self._fetch = self._subscriber.get_msg
-        self._subscriber.get_msg = self._get_records  # type: ignore[method-assign]  # no hook
+        self._subscriber.get_msg = self._get_runs  # type: ignore[method-assign,assignment]  # no hook
         assert isinstance(self._subscriber, BatchSubscriber)
         self._subscriber(self._handle)
 
@@ -217,14 +222,16 @@ class UsageConsumer:
         BEHIND.set(records)
         return behind
 
-    async def _get_records(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+    async def _get_runs(self, consumer: AIOKafkaConsumer) -> list[Run]:
         """Fetch records; stop where aiokafka cannot read one, which it would try for ever.
 
         It reads a header's name as UTF-8, which Kafka does not ask for, and says of no record
         where it stands. Without a word and at full speed nothing would be rated any more.
         """
         try:
-            records: tuple[ConsumerRecord, ...] = await self._fetch(consumer)
+            ahead, self._ahead = self._ahead, None
+            runs = [] if ahead is None else await ahead
+            return await self._fetch(consumer, runs, _WAIT_MS)
         except KafkaError:
             raise
         except Exception as error:
@@ -237,16 +244,39 @@ class UsageConsumer:
                 f" one of the offsets {places}. Take it off the log, or move the row of `offsets`"
                 " past it"
             )
-        return records
 
-    async def _parse(self, records: tuple[ConsumerRecord, ...]) -> KafkaMessage:
+    async def _fetch(
+        self, consumer: AIOKafkaConsumer, runs: list[Run], wait_ms: int = 0
+    ) -> list[Run]:
+        """Add to `runs` what is there, up to a batch; wait for some where there is none."""
+        most = self._settings.rater_batch_records
+        fetched = sum(map(len, runs))
+        while fetched < most:
+            part = min(_PART, most - fetched)
+            found = await consumer.getmany(timeout_ms=0 if runs else wait_ms, max_records=part)
+            if not found:
+                break
+            runs += found.values()
+            fetched += sum(map(len, found.values()))
+            await asyncio.sleep(0)
+        return runs
+
+    def _read_ahead(self) -> None:
+        """Fetch what comes next while nothing else is to be done."""
+        if self._ahead is not None:
+            return  # it was begun at an earlier try
+        self._ahead = asyncio.create_task(self._fetch(self._subscriber.consumer, []))
+        # Where the consumer is stopped, nobody asks for it any more.
+        self._ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _parse(self, runs: list[Run]) -> KafkaMessage:
         """Pass the records on as they are: FastStream's own parsing costs more than rating."""
-        return KafkaMessage(body=b"", raw_message=records, consumer=self._subscriber.consumer)
+        return KafkaMessage(body=runs, raw_message=runs[0], consumer=self._subscriber.consumer)
 
-    async def _handle(self, records: list[ConsumerRecord]) -> None:
+    async def _handle(self, runs: list[Run]) -> None:
         """Handle a batch. No exception leaves it: FastStream would go on to the next batch."""
         try:
-            ready = self._in_order(records)
+            ready = self._in_order(runs)
             if ready:
                 await self._post(ready)
         except asyncio.CancelledError:
@@ -255,31 +285,38 @@ class UsageConsumer:
             log.exception("the rater stops: it cannot go on without losing events")
             _give_up(f"unexpected while rating: {name_error(error)}")
 
-    def _in_order(self, records: Sequence[ConsumerRecord]) -> list[ConsumerRecord]:
+    def _in_order(self, runs: Sequence[Run]) -> list[Run]:
         """Give the records that come next; seek again where others came."""
         positions = self.positions
-        ready: list[ConsumerRecord] = []
+        ready: list[Run] = []
         strays: list[TopicPartition] = []
-        for place, of_place in _by_partition(records).items():
+        for place, of_place in _by_partition(runs).items():
             expected = positions.next.get(place)
             if expected is None:
                 continue  # not looked up yet: they come again once it is
-            unhandled = of_place[bisect_left(of_place, expected, key=_OFFSET) :]
-            if unhandled and not positions.follows(place, unhandled[0].offset):
-                strays.append(TopicPartition(*place))
+            following: list[Run] = []
+            for run in of_place:
+                unhandled = _from(run, expected)
+                if not unhandled:
+                    continue
+                if not positions.follows(place, unhandled[0].offset, expected):
+                    strays.append(TopicPartition(*place))
+                    break
+                following.append(unhandled)
+                expected = unhandled[-1].offset + 1
             else:
-                ready += unhandled
+                ready += following
         self.start_from_books(sorted(strays))
         return ready
 
-    async def _post(self, records: list[ConsumerRecord]) -> None:
+    async def _post(self, runs: list[Run]) -> None:
         """Post records, trying again for as long as Postgres is away."""
         assert self._rating is not None
         delay = 0.1
-        while records:
-            known = {place: self.positions.next[place] for place in next_offsets(records)}
+        while runs:
+            known = {place: self.positions.next[place] for place in next_offsets(runs)}
             try:
-                moved = await self._rating.handle(records, known)
+                moved = await self._rating.handle(runs, known, self._read_ahead)
             except FencedError:
                 log.warning("another rater was here; starting again from the books")
                 self.start_from_books([TopicPartition(*place) for place in sorted(known)])
@@ -290,39 +327,41 @@ class UsageConsumer:
                 log.warning("postgres is away; trying again", error=type(error).__name__)
                 await asyncio.sleep(delay)
                 delay = min(5.0, delay * 2)
-                records = self._still_to_do(records)
+                runs = self._still_to_do(runs)
             else:
                 for place, offset in moved.items():
                     if place in self.positions.next:
                         self.positions.next[place] = offset
                 return
 
-    def _still_to_do(self, records: Sequence[ConsumerRecord]) -> list[ConsumerRecord]:
+    def _still_to_do(self, runs: Sequence[Run]) -> list[Run]:
         """Leave out what was lost with its partition, or handled by another, in the meantime."""
-        return [
-            record
-            for place, of_place in _by_partition(records).items()
-            if place in self.positions.next
-            for record in of_place
-            if record.offset >= self.positions.next[place]
-        ]
+        known = self.positions.next
+        ours = [run for run in runs if place_of(run) in known]
+        left = [_from(run, known[place_of(run)]) for run in ours]
+        return [run for run in left if run]
 
 
 _OFFSET = attrgetter("offset")
 
 
-def _by_partition(
-    records: Sequence[ConsumerRecord],
-) -> dict[tuple[str, int], list[ConsumerRecord]]:
-    """Sort records by partition; within each they stay in the order of their offsets."""
-    found: dict[tuple[str, int], list[ConsumerRecord]] = {}
-    for place, of_place in groupby(records, attrgetter("topic", "partition")):
-        found.setdefault(place, []).extend(of_place)
+def _from(run: Run, offset: int) -> Run:
+    """Give the records of a run from an offset on."""
+    return run[bisect_left(run, offset, key=_OFFSET) :]
+
+
+def _by_partition(runs: Sequence[Run]) -> dict[tuple[str, int], list[Run]]:
+    """Sort runs by partition."""
+    found: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        found.setdefault(place_of(run), []).append(run)
     return found
 
 
-async def _decode(message: KafkaMessage) -> list[ConsumerRecord]:
-    return list(message.raw_message)
+async def _decode(message: KafkaMessage) -> list[Run]:
+    body: Any = message.body
+    runs: list[Run] = body
+    return runs
 
 
 def _give_up(reason: str) -> NoReturn:

@@ -5,14 +5,14 @@ I/O: reads of Postgres, in the caller's transaction. Events that were voided are
 
 from collections.abc import Callable, Collection
 
-from services.rater.rating import tally_usage
+from services.rater.batch import EventColumns
 from services.rater.rereading import EVENT_COLUMNS, stored_event
 from services.rater.rules import Rules
 from services.rater.tallying import UsageChange, UsageTally
 from shared.database import Connection
 from shared.periods import Period
 
-_PREFETCH = 5_000
+_PART = 5_000
 
 _EVENTS = (
     f"SELECT {EVENT_COLUMNS}, e.contract_id FROM events e WHERE NOT e.voided"
@@ -32,17 +32,21 @@ async def count_usage(
         return tally.change(rules.prices)
     wanted = set(months)
     periods = sorted({Period.parse(period) for _, period in wanted})
-    cursor = connection.cursor(
+    cursor = await connection.cursor(
         _EVENTS,
         periods[0].start,
         periods[-1].end,
         sorted({contract_id for contract_id, _ in wanted}),
-        prefetch=_PREFETCH,
     )
-    async for row in cursor:
-        on_event()
-        contract_id: str = row["contract_id"]
-        event = stored_event(row, rules.meters)
-        if (contract_id, str(Period.of(event.time))) in wanted:
-            tally_usage([event], [contract_id], rules.prices, tally)
+    while rows := await cursor.fetch(_PART):
+        events = [stored_event(row, rules.meters) for row in rows]
+        contract_ids: list[str | None] = [
+            row["contract_id"]
+            if (row["contract_id"], str(Period.of(event.time))) in wanted
+            else None
+            for row, event in zip(rows, events, strict=True)
+        ]
+        tally.add_events(EventColumns.of(events), contract_ids, rules.prices)
+        for _ in rows:
+            on_event()
     return tally.change(rules.prices)

@@ -1,12 +1,12 @@
 """Writes the rater's books, all within the caller's transaction. I/O: asyncpg only."""
 
-import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import repeat
 
 import msgspec
 
-from services.rater.batch import Batch, StoredEvent
+from services.rater.batch import Batch, EventColumns, StoredEvent
 from services.rater.posting import LineItem
 from services.rater.set_aside.naming import event_named
 from services.rater.tallying import UsageChange, UsageKey
@@ -70,34 +70,20 @@ async def stored_digests(
     return {(row["source"], row["id"]): row["digest"] for row in rows}
 
 
-async def start_copy(
-    connection: Connection,
-    events: Sequence[StoredEvent],
-    contract_ids: Sequence[str | None],
-    batch_id: int,
-) -> asyncio.Task[str]:
-    """Send new events, and give the task that waits until Postgres has stored them.
+def event_rows(
+    events: EventColumns, contract_ids: Sequence[str | None], batch_id: int
+) -> Iterator[tuple[object, ...]]:
+    """Give the rows of the events table that events become."""
+    return zip(*events[:10], repeat(batch_id), contract_ids, strict=False)
 
-    The task raises `asyncpg.UniqueViolationError` if one is there already. Until it is done,
-    the connection is in use.
+
+async def copy_events(connection: Connection, rows: AsyncIterable[tuple[object, ...]]) -> None:
+    """Store new events while their rows are still being made.
+
+    Raises `asyncpg.UniqueViolationError` if one is there already. Until all are stored, the
+    connection is in use: whatever makes the rows must ask another.
     """
-    sent = asyncio.Event()
-
-    def rows() -> Iterator[tuple[object, ...]]:
-        for event, contract_id in zip(events, contract_ids, strict=True):
-            yield (*event[:10], batch_id, contract_id)
-        sent.set()
-
-    copying = asyncio.create_task(
-        connection.copy_records_to_table("events", columns=EVENT_COLUMNS, records=rows())
-    )
-    copying.add_done_callback(lambda _: sent.set())
-    try:
-        await sent.wait()
-    except asyncio.CancelledError:
-        copying.cancel()
-        raise
-    return copying
+    await connection.copy_records_to_table("events", columns=EVENT_COLUMNS, records=rows)
 
 
 async def change_usage(connection: Connection, change: UsageChange) -> Totals:

@@ -1,9 +1,7 @@
 """Meters: what they count, and what they need of an event for that. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import partial
-from itertools import repeat
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
@@ -43,8 +41,12 @@ class Reading(NamedTuple):
     members: tuple[str | None, ...]
 
 
-_AS_READING = partial(tuple.__new__, Reading)
-"""Makes a reading of a tuple, without Python's own call for each."""
+ReadingColumns = tuple[
+    Sequence[tuple[str | None, ...]],
+    Sequence[tuple[int | Decimal, ...]],
+    Sequence[tuple[str | None, ...]],
+]
+"""What the meters of a type need of many events: groups, values and members."""
 
 
 class EventTypeMeters:
@@ -104,7 +106,8 @@ class EventTypeMeters:
         """
         if isinstance(data, PlainExecution):
             if self._reads_executions:
-                return self.read_executions((data,))[0]
+                (group,), (values,), (members,) = self.read_executions((data,))
+                return Reading(group, values, members)
             data = msgspec.to_builtins(data)
         assert isinstance(data, dict)
         get = data.get
@@ -116,10 +119,10 @@ class EventTypeMeters:
         members = tuple(self._member(name, get(name)) for name in self._member_names)
         return Reading(group, values, members)
 
-    def read_executions(self, executions: Sequence[PlainExecution]) -> list[Reading]:
-        """Read many executions as `read` does each."""
+    def read_executions(self, executions: Sequence[PlainExecution]) -> ReadingColumns:
+        """Read executions as `read` does each; there is at least one."""
         if not self._reads_executions:
-            return list(map(self.read, executions))
+            return _by_column(map(self.read, executions))
         values = list(map(self._values_of, executions))
         if any(UNSET in of_one for of_one in values):
             values = [
@@ -129,7 +132,7 @@ class EventTypeMeters:
         groups = [
             known(group) or self._plain_group(group) for group in map(self._group_of, executions)
         ]
-        return list(map(_AS_READING, zip(groups, values, repeat(()), strict=False)))
+        return groups, values, [()] * len(groups)
 
     def _plain_group(self, group: tuple[Any, ...]) -> tuple[str | None, ...]:
         """Write what an event is grouped by as text; remember what needed no writing.
@@ -188,6 +191,11 @@ class EventTypeMeters:
         for name in meter.dimensions:
             if (value := properties[name]) is not None:
                 yield name, value
+
+
+def _by_column(readings: Iterable[Reading]) -> ReadingColumns:
+    groups, values, members = zip(*readings, strict=True)
+    return groups, values, members
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[Any, ...]]:

@@ -6,25 +6,23 @@ crash at any instruction, a redelivery or a second rater changes no total (I2).
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 import asyncpg
 from prometheus_client import Counter, Histogram
 
 from services.rater import ledger
-from services.rater.batch import Batch, Record, StoredEvent, next_offsets
+from services.rater.batch import Batch, EventColumns, Record, StoredEvent, next_offsets
 from services.rater.months import open_contract_months
 from services.rater.posting import usage_line_items
 from services.rater.records import RecordReader
 from services.rater.rules import Rules, begin_posting, know_customers
 from services.rater.tallying import UsageChange, UsageTally
 from services.rater.terms import PostingState
-from services.rater.tokens import TokenPrices, segment_of
 from services.rater.tracing import Processed, follow
 from shared.database import Connection, Pool
 from shared.events import TimeLimits
-from shared.periods import Period
 from shared.tracing import OFF, Tracing
 
 RECORDS = Counter("tallybook_rater_records", "Records handled, by what became of them", ["outcome"])
@@ -50,22 +48,30 @@ class Rating:
         self._look_first = False
 
     async def handle(
-        self, records: Sequence[Record], expected: Mapping[tuple[str, int], int]
+        self,
+        runs: Sequence[Sequence[Record]],
+        expected: Mapping[tuple[str, int], int],
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> dict[tuple[str, int], int]:
-        """Handle records; `expected` says where each partition's offset is believed to be.
+        """Handle records, in runs of one partition each, that follow each other.
 
+        `expected` says where each partition's offset is believed to be. `meanwhile` is called
+        once there is nothing left to do but to wait for Postgres.
         Gives the offsets as they are now. Raises `FencedError` where another rater has
         handled the records, and Postgres' own errors where it could not be asked.
         """
-        following = next_offsets(records)
+        following = next_offsets(runs)
+        records = list(chain.from_iterable(runs))
         began = time.time_ns()
         with self._tracing.span(f"process {records[0].topic}", kind="consumer") as span:
             with SECONDS.time():
                 async with self._pool.acquire() as connection:
-                    batch, batch_id = await self._handle(connection, records, expected, following)
+                    batch, batch_id = await self._handle(
+                        connection, records, expected, following, meanwhile
+                    )
             if self._tracing.on:
                 follow(self._tracing, span, Processed(records, batch, batch_id, began))
-        oldest = min(record.timestamp for record in records)
+        oldest = min([record.timestamp for record in records])
         DELAY.observe(max(0.0, time.time() - oldest / 1000))
         for count in batch.counts.values():
             RECORDS.labels("stored").inc(count.stored)
@@ -80,6 +86,7 @@ class Rating:
         records: Sequence[Record],
         expected: Mapping[tuple[str, int], int],
         following: Mapping[tuple[str, int], int],
+        meanwhile: Callable[[], object],
     ) -> tuple[Batch, int]:
         """Handle records in one transaction; gives what became of them, and the batch's id."""
         rules, tracing = self._rules, self._tracing
@@ -90,6 +97,7 @@ class Rating:
                 batch, used = await self._store(connection, records, state)
             with tracing.span("post line items"):
                 change = used.change(rules.prices)
+                meanwhile()
                 await post_usage(connection, rules, state, change)
                 await ledger.write_batch_log(connection, batch, state.batch_id, expected, following)
             written = time.time_ns()
@@ -123,18 +131,9 @@ class Rating:
         state: PostingState,
     ) -> tuple[Batch, UsageTally]:
         """Copy in what was read, part by part, and read the next part meanwhile."""
-        used = UsageTally()
-        copying: asyncio.Future[str] | None = None
-        try:
-            for start in range(0, len(records), _PART):
-                events = reader.read(records[start : start + _PART])
-                if copying is not None:
-                    await copying
-                copying = await self._start_copy(connection, events, used, state)
-        finally:
-            if copying is not None:
-                await copying
-        return reader.batch, used
+        starts = range(0, len(records), _PART)
+        parts = (reader.read(records[start : start + _PART]) for start in starts)
+        return reader.batch, await self._copy(connection, parts, state)
 
     async def _copy_unknown(
         self, connection: Connection, batch: Batch, topic: str, state: PostingState
@@ -144,34 +143,30 @@ class Rating:
             known = await ledger.stored_digests(connection, batch.events)
             batch.drop(known, topic)
             self._look_first = bool(known)
-            used = UsageTally()
             try:
                 async with connection.transaction():
-                    await (await self._start_copy(connection, batch.events, used, state))
+                    return batch, await self._copy(connection, batch.parts, state)
             except asyncpg.UniqueViolationError:
                 continue
-            return batch, used
 
-    async def _start_copy(
-        self,
-        connection: Connection,
-        events: Sequence[StoredEvent],
-        used: UsageTally,
-        state: PostingState,
-    ) -> asyncio.Future[str]:
+    async def _copy(
+        self, connection: Connection, parts: Iterable[EventColumns], state: PostingState
+    ) -> UsageTally:
         """Send events to Postgres, and add up what they used while it stores them."""
-        await know_customers(connection, self._rules, {event.customer_id for event in events})
-        contract_ids = contracts_of(self._rules, events)
-        copying = await ledger.start_copy(connection, events, contract_ids, state.batch_id)
-        tally_usage(events, contract_ids, self._rules.prices, used)
-        return copying
+        rules = self._rules
+        used = UsageTally()
 
+        async def rows() -> AsyncIterator[tuple[object, ...]]:
+            for events in parts:
+                await know_customers(self._pool, rules, set(events.customer_ids))
+                contract_ids = rules.contract_ids(events.customer_ids, events.times)
+                for row in ledger.event_rows(events, contract_ids, state.batch_id):
+                    yield row
+                used.add_events(events, contract_ids, rules.prices)
+                await asyncio.sleep(0)  # Kafka and whoever asks after the rater get their turn
 
-def contracts_of(rules: Rules, events: Sequence[StoredEvent]) -> list[str | None]:
-    """Give each event's contract, None where there is none at its time (unpriced)."""
-    contract_at = rules.contract_at
-    found = [contract_at(event.customer_id, event.time) for event in events]
-    return [None if contract is None else contract.id for contract in found]
+        await ledger.copy_events(connection, rows())
+        return used
 
 
 async def rate(
@@ -183,7 +178,7 @@ async def rate(
 ) -> None:
     """Meter and price events that were stored: totals and line items."""
     used = UsageTally()
-    tally_usage(events, contract_ids, rules.prices, used)
+    used.add_events(EventColumns.of(events), contract_ids, rules.prices)
     await post_usage(connection, rules, state, used.change(rules.prices))
 
 
@@ -197,23 +192,3 @@ async def post_usage(
             await open_contract_months(connection, rules, state, unopened)
         totals = await ledger.change_usage(connection, change)
         await ledger.post(connection, usage_line_items(totals, rules.by_id, state))
-
-
-def tally_usage(
-    events: Sequence[StoredEvent],
-    contract_ids: Sequence[str | None],
-    prices: TokenPrices,
-    tally: UsageTally,
-) -> None:
-    """Count events in, each under its contract and the month of its time; unpriced ones not."""
-    months: dict[tuple[int, int], list[datetime]] = {}
-    for event, contract_id in zip(events, contract_ids, strict=True):
-        if contract_id is None or event.meters is None:
-            continue
-        time = event.time
-        month = (time.year, time.month)
-        segments = months.get(month)
-        if segments is None:
-            segments = months[month] = prices.segments(Period(*month))
-        segment = segment_of(segments, time)
-        tally.add(contract_id, segment, event.meters, event.group, event.values, event.members)

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from services.rater.batch import (
-    PLACE,
     Batch,
     DeadLetter,
+    EventColumns,
     PartitionCount,
     Record,
     StoredEvent,
@@ -18,6 +18,7 @@ from services.rater.plain_records import BY_INGEST, read_at_once
 from shared.binary_mode import read_binary
 from shared.events import (
     CLOSELY,
+    MAX_EVENT_BYTES,
     Glance,
     InvalidEventError,
     TimeLimits,
@@ -51,20 +52,28 @@ class RecordReader:
         self._limits = limits
         self._seen: dict[tuple[str, str], bytes] = {}
 
-    def read(self, records: Sequence[Record]) -> list[StoredEvent]:
-        """Read the next records, and give those of their events that repeat none before."""
-        for place, number in Counter(map(PLACE, records)).items():
+    def read(self, records: Sequence[Record]) -> EventColumns:
+        """Read the next records of the topic, and give those of their events that repeat none."""
+        for partition, number in Counter([record.partition for record in records]).items():
+            place = records[0].topic, partition
             self.batch.counts.setdefault(place, PartitionCount()).records += number
         windows = self._windows_of(records)
-        text = in_one([record.value or b"" for record in records])
+        values = [record.value or b"" for record in records]
+        text = in_one(values)
         glance = glance_through(text)
-        if glance.plain and not glance.suspect:
+        if (
+            glance.plain
+            and not glance.suspect
+            and max(map(len, values), default=0) <= MAX_EVENT_BYTES
+        ):
             executions = self._meters.get(EXECUTION_FINISHED)
             events = read_at_once(records, text, windows, executions)
             if events is not None and self._are_new(events):
-                self.batch.events += events
+                self.batch.parts.append(events)
                 return events
-        return self._read_each(records, windows, glance)
+        events = EventColumns.of(self._read_each(records, windows, glance))
+        self.batch.parts.append(events)
+        return events
 
     def _windows_of(self, records: Sequence[Record]) -> dict[int, Window]:
         return {
@@ -72,10 +81,11 @@ class RecordReader:
             for timestamp in {record.timestamp for record in records}
         }
 
-    def _are_new(self, events: Sequence[StoredEvent]) -> bool:
+    def _are_new(self, events: EventColumns) -> bool:
         """Note the names of events, unless one repeats another or one that was read before."""
-        digests = {(event.source, event.id): event.digest for event in events}
-        if len(digests) < len(events) or not self._seen.keys().isdisjoint(digests):
+        names = zip(events.sources, events.ids, strict=True)
+        digests = dict(zip(names, events.digests, strict=True))
+        if len(digests) < len(events.ids) or not self._seen.keys().isdisjoint(digests):
             return False
         self._seen |= digests
         return True
@@ -90,20 +100,22 @@ class RecordReader:
             try:
                 event = _read_record(record, window, meters, limits, glance)
             except InvalidEventError as error:
-                batch.counts[PLACE(record)].dead_letters += 1
+                self._count_of(record).dead_letters += 1
                 batch.dead_letters.append(_dead_letter(record, window.received_at, error))
                 continue
             digest = self._seen.setdefault((event.source, event.id), event.digest)
             if digest is event.digest:
                 fresh.append(event)
             elif digest == event.digest:
-                batch.counts[PLACE(record)].duplicates += 1
+                self._count_of(record).duplicates += 1
                 batch.duplicates.append(event)
             else:
-                batch.counts[PLACE(record)].conflicts += 1
+                self._count_of(record).conflicts += 1
                 batch.conflicts.append(event)
-        batch.events += fresh
         return fresh
+
+    def _count_of(self, record: Record) -> PartitionCount:
+        return self.batch.counts[record.topic, record.partition]
 
 
 def _window(milliseconds: int, limits: TimeLimits) -> Window:

@@ -5,7 +5,7 @@ exclusively and raises `rating_rules.revision`. So the rules in memory are right
 exactly when their revision is the database's.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from services.rater.pricing import Charge
 from services.rater.pricing.discounts import DiscountSchedule
 from services.rater.terms import Contract, PlanTerms, PostingState, make_contract
 from services.rater.tokens import TokenPrice, TokenPrices
-from shared.database import POSTING_LOCK, Connection
+from shared.database import POSTING_LOCK, Connection, Pool
 
 
 @dataclass(slots=True)
@@ -41,6 +41,13 @@ class Rules:
             if contract.starts_at <= moment and (ends_at is None or moment < ends_at):
                 return contract
         return None
+
+    def contract_ids(
+        self, customer_ids: Sequence[str], moments: Sequence[datetime]
+    ) -> list[str | None]:
+        """Name the contract in force for each customer and moment; None where there is none."""
+        found = map(self.contract_at, customer_ids, moments)
+        return [None if contract is None else contract.id for contract in found]
 
 
 _CONTRACTS = """
@@ -99,8 +106,14 @@ async def _reload(connection: Connection, rules: Rules, revision: int) -> None:
     rules.revision = revision
 
 
-async def know_customers(connection: Connection, rules: Rules, customers: Iterable[str]) -> None:
-    """Read the contracts of customers that the rules do not know yet."""
+async def know_customers(
+    connection: "Connection | Pool", rules: Rules, customers: Iterable[str]
+) -> None:
+    """Read the contracts of customers that the rules do not know yet.
+
+    That may be through another connection than the one that holds the posting lock: for as
+    long as it is held, nobody changes a contract.
+    """
     unknown = [customer for customer in customers if customer not in rules.by_customer]
     if not unknown:
         return

@@ -4,17 +4,38 @@ Events of a batch are gathered by what the meters look at before anything is add
 batch has many events and few combinations of contract, month, status, model and key.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import reduce
+from itertools import compress
 from typing import Any, NamedTuple
 
+from services.rater.batch import EventColumns
 from services.rater.metering import EventTypeMeters
-from services.rater.tokens import INPUT_TOKENS, MODEL, OUTPUT_TOKENS, PRICED, TokenPrices
+from services.rater.tokens import (
+    INPUT_TOKENS,
+    MODEL,
+    OUTPUT_TOKENS,
+    PRICED,
+    TokenPrices,
+    segment_of,
+)
 from shared.money import EXACT
 from shared.periods import Period
 
 ZERO = Decimal(0)
+
+
+_MOST_PENDING = 100_000
+"""Events that are kept apart until they are added up."""
+
+_Group = tuple[str, datetime, EventTypeMeters, tuple[str | None, ...]]
+"""What events are gathered by: contract, segment of a month, meters, and what these look at."""
+
+_Values = tuple[int | Decimal, ...]
 
 
 class UsageKey(NamedTuple):
@@ -53,7 +74,9 @@ class UsageTally:
     """Adds up events to what they do to running totals."""
 
     def __init__(self) -> None:
-        self._sums: dict[_Group, list[Any]] = {}
+        self._gathered: defaultdict[_Group, list[_Values]] = defaultdict(list)
+        self._pending = 0
+        self._sums: dict[_Group, list[int | Decimal]] = {}
         self._peaks: dict[_Group, list[int | Decimal]] = {}
         self._members: dict[_Group, list[set[str]]] = {}
 
@@ -67,29 +90,61 @@ class UsageTally:
         members: tuple[str | None, ...] = (),
     ) -> None:
         """Count one event in; `segment` is the part of a month with one set of token prices."""
-        key = (contract_id, segment, meters, group)
-        sums = self._sums.get(key)
-        if sums is None:
-            self._sums[key] = [1, *values]
-        else:
-            sums[0] += 1
-            for position, value in enumerate(values, 1):
-                if type(value) is int and type(sums[position]) is int:
-                    sums[position] += value
-                else:
-                    sums[position] = EXACT.add(sums[position], value)
-        if meters.peak_positions:
-            peaks = self._peaks.setdefault(key, list(values))
-            for position in meters.peak_positions:
-                peaks[position] = max(peaks[position], values[position])
-        if members:
-            found = self._members.setdefault(key, [set() for _ in members])
-            for seen, member in zip(found, members, strict=True):
-                if member is not None:
-                    seen.add(member)
+        self._add([(contract_id, segment, meters, group)], [values], [members])
+
+    def add_events(
+        self, events: EventColumns, contract_ids: Sequence[str | None], prices: TokenPrices
+    ) -> None:
+        """Count events in, each under its contract and the month of its time; unpriced ones not."""
+        if None in contract_ids or None in events.meters:
+            pairs = zip(contract_ids, events.meters, strict=True)
+            priced = [None not in pair for pair in pairs]
+            events = events.where(priced)
+            contract_ids = list(compress(contract_ids, priced))
+        if contract_ids:
+            segments = _segments(events.times, prices)
+            # Each is a `_Group`: there is no None left.
+            keys: list[Any] = list(
+                zip(contract_ids, segments, events.meters, events.groups, strict=True)
+            )
+            self._add(keys, events.values, events.members)
+
+    def _add(
+        self,
+        keys: Sequence[_Group],
+        values: Sequence[_Values],
+        members: Sequence[tuple[str | None, ...]],
+    ) -> None:
+        gathered = self._gathered
+        for key, of_one in zip(keys, values, strict=True):
+            gathered[key].append(of_one)
+        if any(members):
+            for key, of_event in zip(keys, members, strict=True):
+                found = self._members.setdefault(key, [set() for _ in of_event])
+                for seen, member in zip(found, of_event, strict=True):
+                    if member is not None:
+                        seen.add(member)
+        self._pending += len(keys)
+        if self._pending > _MOST_PENDING:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        for key, gathered in self._gathered.items():
+            columns = list(zip(*gathered, strict=True))
+            sums = [len(gathered), *map(_sum, columns)]
+            before = self._sums.get(key)
+            self._sums[key] = (
+                sums if before is None else list(map(_sum, zip(before, sums, strict=True)))
+            )
+            for position in key[2].peak_positions:
+                peaks = self._peaks.setdefault(key, [0] * len(columns))
+                peaks[position] = max(peaks[position], *columns[position])
+        self._gathered.clear()
+        self._pending = 0
 
     def change(self, prices: TokenPrices) -> UsageChange:
         """Give what the events do to running totals; `prices` name what tokens are kept by."""
+        self._add_up()
         change = UsageChange()
         for key, sums in self._sums.items():
             contract_id, segment, meters, group = key
@@ -121,7 +176,23 @@ class UsageTally:
         return change
 
 
-_Group = tuple[str, datetime, EventTypeMeters, tuple[str | None, ...]]
+def _segments(times: Sequence[datetime], prices: TokenPrices) -> list[datetime]:
+    """Give the segment of its month in which each time lies; most often all lie in one."""
+    first, last = min(times), max(times)
+    if Period.of(first) == Period.of(last):
+        segments = prices.segments(Period.of(first))
+        if segment_of(segments, first) == segment_of(segments, last):
+            return [segment_of(segments, first)] * len(times)
+    months = {
+        month: prices.segments(Period(*month))
+        for month in {(time.year, time.month) for time in times}
+    }
+    return [segment_of(months[time.year, time.month], time) for time in times]
+
+
+def _sum(values: Sequence[int | Decimal]) -> int | Decimal:
+    """Add up exactly: integers always are, decimals in a context that sees to it."""
+    return sum(values) if set(map(type, values)) == {int} else reduce(EXACT.add, values, ZERO)
 
 
 def _add(totals: dict[UsageKey, Decimal], key: UsageKey, quantity: Decimal) -> None:

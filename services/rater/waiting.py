@@ -1,6 +1,6 @@
 """Rates events that waited for their customer or contract, once there is one."""
 
-from services.rater.rating import contracts_of, rate
+from services.rater.rating import rate
 from services.rater.rereading import EVENT_COLUMNS, stored_event
 from services.rater.rules import Rules, begin_posting, know_customers
 from shared.database import Connection, Pool
@@ -34,7 +34,9 @@ async def _rate_some(connection: Connection) -> int:
         )
         await know_customers(connection, rules, {row["customer_id"] for row in rows})
         events = [stored_event(row, rules.meters) for row in rows]
-        contract_ids = contracts_of(rules, events)
+        contract_ids = rules.contract_ids(
+            [event.customer_id for event in events], [event.time for event in events]
+        )
         await connection.execute(
             "UPDATE events e SET contract_id = n.contract_id, batch_id = $4"
             " FROM unnest($1::text[], $2::text[], $3::text[]) AS n (source, id, contract_id)"

@@ -55,7 +55,7 @@ class Race:
         event = execution("acme", f"run-{number}", time=self.world.period.start)
         received = int(self.world.period.end.timestamp() * 1000)
         record = LogRecord(encoded(event), number, topic=topic, timestamp=received)
-        await self.rating.handle([record], {(topic, 0): number})
+        await self.rating.handle([[record]], {(topic, 0): number})
         self.rated += 1
         self.voidable.append(event["id"])
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from services.rater.batch import StoredEvent, next_offsets
+from services.rater.batch import EventColumns, StoredEvent, next_offsets
 from services.rater.metering import EventTypeMeters
 from services.rater.posting import (
     LineItem,
@@ -23,7 +23,6 @@ from services.rater.posting import (
     usage_line_items,
 )
 from services.rater.pricing import Band, price
-from services.rater.rating import contracts_of, tally_usage
 from services.rater.records import RecordReader
 from services.rater.rereading import stored_event
 from services.rater.rules import Rules
@@ -114,7 +113,7 @@ class Books:
             tables = self.tables
             if records[0].offset != tables.next:
                 raise FencedError
-            tables.next = next_offsets(records)[TOPIC, 0]
+            tables.next = next_offsets([records])[TOPIC, 0]
             reader = RecordReader(self._meters, LIMITS)
             reader.read(records)
             batch = reader.batch
@@ -122,7 +121,7 @@ class Books:
             known = {name: row["digest"] for name, row in tables.events.items() if name in names}
             if known:
                 batch.drop(known, TOPIC)
-            contract_ids = contracts_of(self._rules, batch.events)
+            contract_ids = self._contract_ids(batch.events)
             for event, contract_id in zip(batch.events, contract_ids, strict=True):
                 tables.events[event.name] = _row(event, contract_id)
             change = self._rate(state, batch.events, contract_ids)
@@ -132,6 +131,10 @@ class Books:
             tables.dead_letters += count.dead_letters
         self._rules.opened |= change.contract_months()
 
+    def _contract_ids(self, events: Sequence[StoredEvent]) -> list[str | None]:
+        customers = [event.customer_id for event in events]
+        return self._rules.contract_ids(customers, [event.time for event in events])
+
     def _rate(
         self,
         state: PostingState,
@@ -139,7 +142,7 @@ class Books:
         contract_ids: Sequence[str | None],
     ) -> UsageChange:
         tally = UsageTally()
-        tally_usage(events, contract_ids, self._prices, tally)
+        tally.add_events(EventColumns.of(events), contract_ids, self._prices)
         change = tally.change(self._prices)
         if change:
             self._open(state, change.contract_months() - self._rules.opened)
@@ -238,7 +241,7 @@ class Books:
                 and self._rules.contract_at(row["customer_id"], row["time"])
             ]
             events = [stored_event(row, self._meters) for row in rows]
-            contract_ids = contracts_of(self._rules, events)
+            contract_ids = self._contract_ids(events)
             for event, contract_id in zip(events, contract_ids, strict=True):
                 row = self.tables.events[event.name]
                 self.tables.events[event.name] = {**row, "contract_id": contract_id}
@@ -275,7 +278,7 @@ class Books:
                 continue
             if (row["contract_id"], str(Period.of(row["time"]))) in months:
                 event = stored_event(row, self._meters)
-                tally_usage([event], [row["contract_id"]], self._prices, tally)
+                tally.add_events(EventColumns.of([event]), [row["contract_id"]], self._prices)
         return tally.change(self._prices)
 
     def _owed(

@@ -114,7 +114,7 @@ def test_plain_records_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("services.rater.records._read_record", looked_at)
     reader = RecordReader(shipped_meters(), LIMITS)
     log = [LogRecord(event_bytes(id=f"{n}"), n, headers=BY_INGEST) for n in range(100)]
-    assert [event.id for event in reader.read(log)] == [f"{n}" for n in range(100)]
+    assert [event.id for event in reader.read(log).events()] == [f"{n}" for n in range(100)]
 
 
 def read_with_plain_ones(value: bytes) -> Batch:

@@ -31,7 +31,7 @@ def read(*records: LogRecord) -> Batch:
 
 def read_parts(*parts: list[LogRecord]) -> Batch:
     reader = RecordReader(METERS, LIMITS)
-    fresh = [event for part in parts for event in reader.read(part)]
+    fresh = [event for part in parts if part for event in reader.read(part).events()]
     assert fresh == reader.batch.events
     return reader.batch
 
@@ -136,7 +136,7 @@ def assert_counted(batch: Batch, records: list[LogRecord]) -> None:
     for (_, partition), count in batch.counts.items():
         offsets = [record.offset for record in records if record.partition == partition]
         assert count.records == len(offsets)
-        assert next_offsets(records)[TOPIC, partition] == offsets[-1] + 1
+        assert next_offsets([record] for record in records)[TOPIC, partition] == offsets[-1] + 1
         assert count.dead_letters == sum(
             letter.partition == partition for letter in batch.dead_letters
         )

@@ -55,7 +55,7 @@ def test_an_event_is_metered_alike_when_it_is_read_back(sent: str, stored: str) 
 def stored_as(sent: str, stored: str, of: Meters = METERS) -> tuple[StoredEvent, dict[str, Any]]:
     """Read what was sent, and give with it the row that Postgres then has."""
     record = LogRecord(event_with_raw_data(sent, type=TYPE))
-    (first,) = RecordReader(of, LIMITS).read([record])
+    (first,) = RecordReader(of, LIMITS).read([record]).events()
     names = ("source", "id", "type", "customer_id", "time", "digest", "partition", "received_at")
     row: dict[str, Any] = {name: getattr(first, name) for name in names}
     return first, row | {"data": stored, "log_offset": first.offset}

@@ -60,7 +60,7 @@ CHANGES = st.lists(
 def taken(document: dict[str, Any]) -> bool:
     """Tell whether an event is taken, by the code that ingest reads it with too, and metered."""
     reader = RecordReader(METERS, TimeLimits(36_500, 36_500 * 86_400))
-    return len(reader.read([LogRecord(json.dumps(document).encode())])) == 1
+    return len(reader.read([LogRecord(json.dumps(document).encode())]).ids) == 1
 
 
 @given(st.sampled_from(sorted(TYPES)), CHANGES)
