@@ -83,10 +83,15 @@ class ServiceProcess:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     async def says(self, text: str, *, seconds: float = 60) -> None:
-        """Wait until its log holds a text."""
+        """Wait until its log holds a text; raise `ProcessEndedError` if it never does."""
         try:
             async with asyncio.timeout(seconds):
-                while text not in self.log_text():  # noqa: ASYNC110
+                while text not in self.log_text():
+                    if self.status is not None:
+                        raise ProcessEndedError(
+                            f"{self.name} ended with status {self.status} and has not said"
+                            f" {text!r}:\n{self.last_lines()}"
+                        )
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise ProcessEndedError(
@@ -106,7 +111,20 @@ async def start_process(
     log: Path,
     environment: Mapping[str, str],
 ) -> ServiceProcess:
-    """Start Python with arguments, tied to this process: it cannot outlive the tests."""
+    """Start Python with arguments; see `start_program`."""
+    command = [sys.executable, *arguments]
+    return await start_program(name, command, url=url, log=log, environment=environment)
+
+
+async def start_program(
+    name: str,
+    command: Sequence[str],
+    *,
+    url: str,
+    log: Path,
+    environment: Mapping[str, str],
+) -> ServiceProcess:
+    """Start a program, named by its path, tied to this process: it cannot outlive the tests."""
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -114,8 +132,7 @@ async def start_process(
             "infra.local.child",
             str(os.getpid()),
             "",
-            sys.executable,
-            *arguments,
+            *command,
             env=environment,
             cwd=log.parent,
             stdin=asyncio.subprocess.DEVNULL,
