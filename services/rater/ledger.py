@@ -81,7 +81,7 @@ async def copy_events(connection: Connection, rows: AsyncIterable[tuple[object, 
     """Store new events while their rows are still being made.
 
     Raises `asyncpg.UniqueViolationError` if one is there already. Until all are stored, the
-    connection is in use: whatever makes the rows must ask another.
+    connection is in use.
     """
     await connection.copy_records_to_table("events", columns=EVENT_COLUMNS, records=rows)
 

@@ -152,20 +152,28 @@ class Rating:
     async def _copy(
         self, connection: Connection, parts: Iterable[EventColumns], state: PostingState
     ) -> UsageTally:
-        """Send events to Postgres, and add up what they used while it stores them."""
+        """Send events to Postgres, and add up what they used while it stores them.
+
+        All go in one stream, which is broken off only to ask for customers that are new.
+        """
         rules = self._rules
         used = UsageTally()
+        left = iter(parts)
+        part = next(left, None)
 
         async def rows() -> AsyncIterator[tuple[object, ...]]:
-            for events in parts:
-                await know_customers(self._pool, rules, set(events.customer_ids))
-                contract_ids = rules.contract_ids(events.customer_ids, events.times)
-                for row in ledger.event_rows(events, contract_ids, state.batch_id):
+            nonlocal part
+            while part is not None and rules.by_customer.keys() >= set(part.customer_ids):
+                contract_ids = rules.contract_ids(part.customer_ids, part.times)
+                for row in ledger.event_rows(part, contract_ids, state.batch_id):
                     yield row
-                used.add_events(events, contract_ids, rules.prices)
+                used.add_events(part, contract_ids, rules.prices)
                 await asyncio.sleep(0)  # Kafka and whoever asks after the rater get their turn
+                part = next(left, None)
 
-        await ledger.copy_events(connection, rows())
+        while part is not None:
+            await know_customers(connection, rules, set(part.customer_ids))
+            await ledger.copy_events(connection, rows())
         return used
 
 

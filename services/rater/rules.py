@@ -19,7 +19,7 @@ from services.rater.pricing import Charge
 from services.rater.pricing.discounts import DiscountSchedule
 from services.rater.terms import Contract, PlanTerms, PostingState, make_contract
 from services.rater.tokens import TokenPrice, TokenPrices
-from shared.database import POSTING_LOCK, Connection, Pool
+from shared.database import POSTING_LOCK, Connection
 
 
 @dataclass(slots=True)
@@ -106,14 +106,8 @@ async def _reload(connection: Connection, rules: Rules, revision: int) -> None:
     rules.revision = revision
 
 
-async def know_customers(
-    connection: "Connection | Pool", rules: Rules, customers: Iterable[str]
-) -> None:
-    """Read the contracts of customers that the rules do not know yet.
-
-    That may be through another connection than the one that holds the posting lock: for as
-    long as it is held, nobody changes a contract.
-    """
+async def know_customers(connection: Connection, rules: Rules, customers: Iterable[str]) -> None:
+    """Read the contracts of customers that the rules do not know yet."""
     unknown = [customer for customer in customers if customer not in rules.by_customer]
     if not unknown:
         return

@@ -140,7 +140,7 @@ async def test_what_is_known_is_taken_out_wherever_it_stands_in_a_large_batch(
         await world.fetch("INSERT INTO offsets (topic, partition, next) VALUES ($1, 0, 0)", topic)
         received = int(world.period.end.timestamp() * 1000)
         following = {(topic, 0): 0}
-        async with await open_pool(world.settings, "tallybook_rater", size=2) as pool:
+        async with await open_pool(world.settings, "tallybook_rater", size=1) as pool:
             rating = Rating(pool, TimeLimits(max_age_days=90, max_skew_seconds=300))
             for batch in (events[:10], events[10:] + events[:20], events[:10], events[3:9]):
                 records = [
