@@ -20,7 +20,6 @@ from benchmarks.http_load import SINGLE_TYPE, requests, send_all, send_paced
 from infra.local.installation import Installation, environment_of
 from infra.local.stack import answers
 from infra.local.supervisor import Program
-from services.rater.ledger import EVENT_COLUMNS
 from shared.broker import end_offsets
 from shared.database import POSTING_LOCK
 from shared.events import STRUCTURED, CloudEvent
@@ -31,6 +30,10 @@ T = TypeVar("T")
 BATCH = 100
 COPY_BATCH = 10_000
 SECOND_RATER = "rater-2"
+_EVENT_COLUMNS = (
+    "source", "id", "type", "customer_id", "time", "data", "digest",
+    "partition", "log_offset", "received_at", "batch_id", "contract_id",
+)  # fmt: skip
 _HEADERS = [("content-type", STRUCTURED)]
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 300
@@ -170,7 +173,7 @@ async def copy(installation: Installation, events: Sequence[tuple[str, bytes]]) 
         started = time.monotonic()
         for part in batched(rows, COPY_BATCH):
             await connection.copy_records_to_table(
-                "copied_events", columns=EVENT_COLUMNS, records=part
+                "copied_events", columns=_EVENT_COLUMNS, records=part
             )
         seconds = time.monotonic() - started
         await connection.execute("DROP TABLE copied_events")

@@ -1,23 +1,17 @@
 """Writes the rater's books, all within the caller's transaction. I/O: asyncpg only."""
 
-from collections.abc import AsyncIterable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
-from itertools import repeat
 
 import msgspec
 
-from services.rater.batch import Batch, EventColumns, StoredEvent
+from services.rater.batch import Batch, StoredEvent
+from services.rater.copy_rows import COLUMNS
 from services.rater.posting import LineItem
 from services.rater.set_aside.naming import event_named
 from services.rater.tallying import UsageChange, UsageKey
 from shared.database import Connection
 from shared.errors import TallybookError
-
-EVENT_COLUMNS = (
-    "source", "id", "type", "customer_id", "time", "data", "digest",
-    "partition", "log_offset", "received_at", "batch_id", "contract_id",
-)  # fmt: skip
-
 
 _encode = msgspec.json.Encoder().encode
 
@@ -70,20 +64,13 @@ async def stored_digests(
     return {(row["source"], row["id"]): row["digest"] for row in rows}
 
 
-def event_rows(
-    events: EventColumns, contract_ids: Sequence[str | None], batch_id: int
-) -> Iterator[tuple[object, ...]]:
-    """Give the rows of the events table that events become."""
-    return zip(*events[:10], repeat(batch_id), contract_ids, strict=False)
-
-
-async def copy_events(connection: Connection, rows: AsyncIterable[tuple[object, ...]]) -> None:
-    """Store new events while their rows are still being made.
+async def copy_events(connection: Connection, rows: AsyncIterable[bytes]) -> None:
+    """Store new events while their rows are still being written, see `services.rater.copy_rows`.
 
     Raises `asyncpg.UniqueViolationError` if one is there already. Until all are stored, the
     connection is in use.
     """
-    await connection.copy_records_to_table("events", columns=EVENT_COLUMNS, records=rows)
+    await connection.copy_to_table("events", columns=COLUMNS, source=rows, format="binary")
 
 
 async def change_usage(connection: Connection, change: UsageChange) -> Totals:

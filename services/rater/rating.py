@@ -14,6 +14,7 @@ from prometheus_client import Counter, Histogram
 
 from services.rater import ledger
 from services.rater.batch import Batch, EventColumns, Record, StoredEvent, next_offsets
+from services.rater.copy_rows import BEGIN, END, rows_of
 from services.rater.months import open_contract_months
 from services.rater.posting import usage_line_items
 from services.rater.records import RecordReader
@@ -161,15 +162,16 @@ class Rating:
         left = iter(parts)
         part = next(left, None)
 
-        async def rows() -> AsyncIterator[tuple[object, ...]]:
+        async def rows() -> AsyncIterator[bytes]:
             nonlocal part
+            yield BEGIN
             while part is not None and rules.by_customer.keys() >= set(part.customer_ids):
                 contract_ids = rules.contract_ids(part.customer_ids, part.times)
-                for row in ledger.event_rows(part, contract_ids, state.batch_id):
-                    yield row
+                yield rows_of(part, contract_ids, state.batch_id)
                 used.add_events(part, contract_ids, rules.prices)
                 await asyncio.sleep(0)  # Kafka and whoever asks after the rater get their turn
                 part = next(left, None)
+            yield END
 
         while part is not None:
             await know_customers(connection, rules, set(part.customer_ids))
