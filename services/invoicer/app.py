@@ -17,8 +17,8 @@ from services.invoicer.following import routes as following_routes
 from services.invoicer.following import webhooks
 from services.invoicer.following.follower import Follower
 from services.invoicer.notifying import routes as notifying_routes
-from services.invoicer.notifying.courier import Courier
-from services.invoicer.notifying.rounds import Rounds
+from services.invoicer.notifying.delivery.rounds import Rounds
+from services.invoicer.notifying.transport.courier import Courier
 from services.invoicer.sending import Sender
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.under_way import SendingUnderWay

@@ -10,14 +10,14 @@ import httpx
 import pytest
 from typer.testing import Result
 
-from services.invoicer.notifying.addresses import AddressRefusedError
-from services.invoicer.notifying.outbox import put_all
+from services.invoicer.notifying.outbox.putting import put_all
+from services.invoicer.notifying.transport.addresses import AddressRefusedError
 from shared.errors import InvalidInputError, NotFoundError, WrongUseError
 from tests.integration.harness.commands import tallybook_here
 from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
-from tests.services.invoicer.notifying.receiver import Receiver, running_receiver
 from tests.services.invoicer.notifying.telling import notice, telling
+from tests.services.invoicer.notifying.transport.receiver import Receiver, running_receiver
 
 PRIVATE = {"TALLYBOOK_WEBHOOK_PRIVATE_ADDRESSES": "true"}
 

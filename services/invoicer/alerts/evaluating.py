@@ -18,8 +18,8 @@ from services.invoicer.alerts.metrics import evaluated, told
 from services.invoicer.alerts.reaching import Measured, Raised, Reached, Rule, newly_reached
 from services.invoicer.alerts.spending import Spending
 from services.invoicer.alerts.usage_reading import read_usage
-from services.invoicer.notifying.notices import Notice, NoticeType
-from services.invoicer.notifying.outbox import put_all
+from services.invoicer.notifying.outbox.notices import Notice, NoticeType
+from services.invoicer.notifying.outbox.putting import put_all
 from shared.clock import Clock, present
 from shared.periods import Period
 

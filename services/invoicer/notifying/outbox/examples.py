@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from services.invoicer.notifying.notices import Notice, NoticeType
+from services.invoicer.notifying.outbox.notices import Notice, NoticeType
 
 _INVOICE = {
     "invoice": "inv_example",

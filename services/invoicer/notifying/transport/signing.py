@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from services.invoicer.notifying.notices import Notice
+from services.invoicer.notifying.outbox.notices import Notice
 from shared.moments import format_moment
 
 SECRET_BYTES = 32

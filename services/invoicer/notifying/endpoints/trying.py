@@ -6,11 +6,11 @@ from typing import cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.invoicer.notifying.answers import Answer
-from services.invoicer.notifying.courier import Courier
-from services.invoicer.notifying.endpoints import get_endpoint, secrets_in_force
-from services.invoicer.notifying.examples import example
-from services.invoicer.notifying.notices import NoticeType
+from services.invoicer.notifying.endpoints.store import get_endpoint, secrets_in_force
+from services.invoicer.notifying.outbox.examples import example
+from services.invoicer.notifying.outbox.notices import NoticeType
+from services.invoicer.notifying.transport.answers import Answer
+from services.invoicer.notifying.transport.courier import Courier
 
 
 async def try_endpoint(

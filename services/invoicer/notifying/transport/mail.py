@@ -15,8 +15,8 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from services.invoicer.notifying.addresses import is_this_machine
-from services.invoicer.notifying.answers import Answer
+from services.invoicer.notifying.transport.addresses import is_this_machine
+from services.invoicer.notifying.transport.answers import Answer
 from shared.errors import WrongUseError
 from shared.settings import Settings
 

@@ -10,14 +10,14 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from services.invoicer.notifying import mail
-from services.invoicer.notifying.answers import Answer
-from services.invoicer.notifying.letters import letter
-from services.invoicer.notifying.mail import MailServer, read_server, send_letter
+from services.invoicer.notifying.transport import mail
+from services.invoicer.notifying.transport.answers import Answer
+from services.invoicer.notifying.transport.letters import letter
+from services.invoicer.notifying.transport.mail import MailServer, read_server, send_letter
 from shared.errors import WrongUseError
 from shared.settings import Settings
-from tests.services.invoicer.notifying.mail_server import running_mail_server
-from tests.services.invoicer.notifying.test_notices import notice
+from tests.services.invoicer.notifying.outbox.test_notices import notice
+from tests.services.invoicer.notifying.transport.mail_server import running_mail_server
 
 
 def _server(url: str | None) -> MailServer | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.invoicer.notifying.addresses import (
+from services.invoicer.notifying.transport.addresses import (
     AddressRefusedError,
     Mailbox,
     WebAddress,

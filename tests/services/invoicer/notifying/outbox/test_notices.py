@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.invoicer.notifying.invoices import invoice_notice
-from services.invoicer.notifying.notices import TYPES, Notice
+from services.invoicer.notifying.outbox.invoices import invoice_notice
+from services.invoicer.notifying.outbox.notices import TYPES, Notice
 from tests.house.repository import text_of
 
 MOMENT = datetime(2026, 11, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from email.policy import SMTP
 from email.utils import parseaddr
 from typing import Any
 
-from services.invoicer.notifying.notices import Notice, NoticeType
+from services.invoicer.notifying.outbox.notices import Notice, NoticeType
 
 _HAPPENED: Mapping[NoticeType, str] = {
     "invoice.previewed": "was frozen and is to be sent",

@@ -11,10 +11,10 @@ import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.invoicer.notifying import deliveries
-from services.invoicer.notifying.answers import Answer
-from services.invoicer.notifying.courier import Courier
-from services.invoicer.notifying.deliveries import Due
+from services.invoicer.notifying.delivery import overview, taking
+from services.invoicer.notifying.delivery.taking import Due
+from services.invoicer.notifying.transport.answers import Answer
+from services.invoicer.notifying.transport.courier import Courier
 from shared.clock import Clock, present
 
 AT_ONCE = 8
@@ -61,8 +61,8 @@ class Rounds:
     async def begin(self) -> None:
         """Begin what is due; what is under way already goes on."""
         now = self._clock()
-        await deliveries.fan_out(self._engine, now)
-        for endpoint in await deliveries.endpoints_due(self._engine, now):
+        await taking.fan_out(self._engine, now)
+        for endpoint in await taking.endpoints_due(self._engine, now):
             if endpoint not in self._under_way:
                 self._under_way[endpoint] = asyncio.create_task(self._serve(endpoint))
 
@@ -73,7 +73,7 @@ class Rounds:
 
     async def measure(self) -> None:
         """Read how much waits, for the metrics."""
-        figures = await deliveries.read_figures(self._engine)
+        figures = await overview.read_figures(self._engine)
         WAITING.set(figures.waiting)
         DEAD.set(figures.dead)
         age = 0.0 if figures.oldest is None else (self._clock() - figures.oldest).total_seconds()
@@ -96,7 +96,7 @@ class Rounds:
             del self._under_way[endpoint_id]
 
     async def _claim(self, endpoint_id: str) -> list[Due]:
-        return await deliveries.claim(self._engine, endpoint_id, self._clock(), most=AT_ONCE)
+        return await taking.claim(self._engine, endpoint_id, self._clock(), most=AT_ONCE)
 
     async def _attempt(self, due: Due) -> None:
         try:
@@ -105,7 +105,7 @@ class Rounds:
             log.exception("a notice was not sent", delivery=due.id, endpoint=due.endpoint_id)
             answer = Answer("a fault of Tallybook's; its log says more")
         chance = random.random()  # noqa: S311 - no secret is made
-        state = await deliveries.note(self._engine, due, answer, self._clock(), chance=chance)
+        state = await taking.note(self._engine, due, answer, self._clock(), chance=chance)
         ATTEMPTS.labels(_OUTCOMES[state]).inc()
         if state != "delivered":
             log.warning(

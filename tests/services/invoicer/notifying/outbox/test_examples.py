@@ -8,9 +8,9 @@ from typing import get_type_hints
 import pytest
 
 from services.invoicer.alerts.documents import ReachedDocument
-from services.invoicer.notifying.examples import example
-from services.invoicer.notifying.letters import letter
-from services.invoicer.notifying.notices import TYPES, NoticeType
+from services.invoicer.notifying.outbox.examples import example
+from services.invoicer.notifying.outbox.notices import TYPES, NoticeType
+from services.invoicer.notifying.transport.letters import letter
 from tests.house.repository import text_of
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

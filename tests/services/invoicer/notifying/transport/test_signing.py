@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from services.invoicer.notifying.signing import (
+from services.invoicer.notifying.transport.signing import (
     SECRET_BYTES,
     body_of,
     signed_headers,
     write_secret,
 )
 from tests.house.repository import text_of
-from tests.services.invoicer.notifying.test_notices import notice
+from tests.services.invoicer.notifying.outbox.test_notices import notice
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """The example of the specification's own libraries, as are the message and its signature."""

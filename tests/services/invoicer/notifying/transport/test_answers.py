@@ -1,10 +1,10 @@
-"""What an answer means, and how long is waited after it."""
+"""What an answer means."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from services.invoicer.notifying.answers import DELAYS, MOST_ATTEMPTS, next_delay, read_answer
+from services.invoicer.notifying.transport.answers import read_answer
 
 NOW = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)
 
@@ -40,22 +40,3 @@ def test_nothing_else_does(status: int) -> None:
 )
 def test_the_time_that_a_receiver_asks_for_is_read(header: str | None, seconds: int | None) -> None:
     assert read_answer(503, header, NOW).retry_after == seconds
-
-
-def test_delays_grow_over_days_and_then_end() -> None:
-    delays = [next_delay(attempt, None, 0) for attempt in range(1, MOST_ATTEMPTS + 1)]
-    assert delays == [*DELAYS, None]
-    assert 3 * 86_400 < sum(DELAYS) < 4 * 86_400
-    assert list(DELAYS) == sorted(DELAYS)
-
-
-def test_those_that_failed_together_are_spread() -> None:
-    assert next_delay(3, None, 0.5) == pytest.approx(DELAYS[2] * 1.1)
-    assert next_delay(3, None, 1) == pytest.approx(DELAYS[2] * 1.2)
-
-
-def test_asking_for_time_makes_it_longer_up_to_a_day_and_never_shorter() -> None:
-    assert next_delay(1, 60, 0) == 60
-    assert next_delay(2, 60, 0) == DELAYS[1]
-    assert next_delay(1, 10**9, 0) == 86_400
-    assert next_delay(MOST_ATTEMPTS, 60, 0) is None

@@ -4,9 +4,9 @@ from email import message_from_bytes
 
 import pytest
 
-from services.invoicer.notifying.letters import letter
-from services.invoicer.notifying.notices import TYPES
-from tests.services.invoicer.notifying.test_notices import notice
+from services.invoicer.notifying.outbox.notices import TYPES
+from services.invoicer.notifying.transport.letters import letter
+from tests.services.invoicer.notifying.outbox.test_notices import notice
 
 TO = {"sender": "tallybook@acme.example", "mailbox": "finance@acme.example"}
 

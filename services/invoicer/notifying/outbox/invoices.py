@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.invoicer.notifying.notices import Notice
-from services.invoicer.notifying.outbox import put, put_all
+from services.invoicer.notifying.outbox.notices import Notice
+from services.invoicer.notifying.outbox.putting import put, put_all
 from shared.moments import format_moment
 from shared.money import from_minor
 from shared.tables.invoicer import Invoice

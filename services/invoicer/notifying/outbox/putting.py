@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.invoicer.notifying.notices import Notice
+from services.invoicer.notifying.outbox.notices import Notice
 
 _PUT = text(
     "INSERT INTO outbox (id, type, key, subject, occurred_at, data)"

@@ -13,13 +13,13 @@ from datetime import datetime
 
 import httpx
 
-from services.invoicer.notifying.addresses import (
+from services.invoicer.notifying.transport.addresses import (
     AddressRefusedError,
     WebAddress,
     at_port,
     check_connection,
 )
-from services.invoicer.notifying.answers import Answer, read_answer
+from services.invoicer.notifying.transport.answers import Answer, read_answer
 
 SECONDS = 15.0
 """How long a receiver has for its answer."""

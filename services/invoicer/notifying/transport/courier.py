@@ -6,13 +6,17 @@ from datetime import datetime
 
 import httpx
 
-from services.invoicer.notifying.addresses import AddressRefusedError, Mailbox, read_address
-from services.invoicer.notifying.answers import Answer
-from services.invoicer.notifying.letters import letter
-from services.invoicer.notifying.mail import read_server, send_letter
-from services.invoicer.notifying.notices import Notice
-from services.invoicer.notifying.receivers import Names, open_client, post_message
-from services.invoicer.notifying.signing import body_of, signed_headers
+from services.invoicer.notifying.outbox.notices import Notice
+from services.invoicer.notifying.transport.addresses import (
+    AddressRefusedError,
+    Mailbox,
+    read_address,
+)
+from services.invoicer.notifying.transport.answers import Answer
+from services.invoicer.notifying.transport.letters import letter
+from services.invoicer.notifying.transport.mail import read_server, send_letter
+from services.invoicer.notifying.transport.posting import Names, open_client, post_message
+from services.invoicer.notifying.transport.signing import body_of, signed_headers
 from shared.settings import Settings
 
 _LETTERS_AT_ONCE = 8

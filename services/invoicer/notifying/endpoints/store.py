@@ -12,9 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
-from services.invoicer.notifying.addresses import Mailbox, read_address
-from services.invoicer.notifying.notices import ALERTS, TYPES
-from services.invoicer.notifying.signing import SECRET_BYTES, write_secret
+from services.invoicer.notifying.outbox.notices import ALERTS, TYPES
+from services.invoicer.notifying.transport.addresses import Mailbox, read_address
+from services.invoicer.notifying.transport.signing import SECRET_BYTES, write_secret
 from shared import audit
 from shared.errors import ConflictingStateError, InvalidInputError, NotFoundError
 from shared.settings import Settings

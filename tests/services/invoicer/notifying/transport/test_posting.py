@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from services.invoicer.notifying import receivers
-from services.invoicer.notifying.addresses import WebAddress
-from services.invoicer.notifying.answers import Answer
-from services.invoicer.notifying.receivers import Names, Resolve, open_client, post_message
-from tests.services.invoicer.notifying.receiver import Receiver, running_receiver
+from services.invoicer.notifying.transport import posting
+from services.invoicer.notifying.transport.addresses import WebAddress
+from services.invoicer.notifying.transport.answers import Answer
+from services.invoicer.notifying.transport.posting import Names, Resolve, open_client, post_message
+from tests.services.invoicer.notifying.transport.receiver import Receiver, running_receiver
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -105,10 +105,10 @@ async def test_a_name_that_means_a_private_address_is_refused(
 
 
 async def test_the_system_is_asked_what_a_name_means(receiver: Receiver) -> None:
-    refused = await _post(receiver, "localhost", resolve=receivers.resolve, private=False)
+    refused = await _post(receiver, "localhost", resolve=posting.resolve, private=False)
     assert "which is private" in refused.words
     assert receiver.received == []
-    assert (await _post(receiver, "localhost", resolve=receivers.resolve)).taken
+    assert (await _post(receiver, "localhost", resolve=posting.resolve)).taken
 
 
 async def test_a_redirect_is_not_followed(plain: Receiver, receiver: Receiver) -> None:
@@ -138,7 +138,7 @@ async def test_no_proxy_of_the_environment_is_used(
 async def test_one_that_does_not_answer_is_given_up(
     plain: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receivers, "SECONDS", 0.2)
+    monkeypatch.setattr(posting, "SECONDS", 0.2)
     plain.answer = lambda _place: "hang"
     answer = await _post(plain, resolve=_at("127.0.0.1"))
     assert answer == Answer("no answer within 0.2 seconds")
@@ -165,7 +165,7 @@ async def test_nothing_of_what_is_no_answer_is_kept(plain: Receiver, status: str
 async def test_a_name_that_hangs_is_asked_for_once_and_then_anew(
     plain: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receivers, "SECONDS", 0.2)
+    monkeypatch.setattr(posting, "SECONDS", 0.2)
     asked: list[str] = []
     answered = asyncio.Event()
 
