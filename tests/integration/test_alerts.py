@@ -18,6 +18,8 @@ from services.invoicer.alerts.reaching import Measure, Measured, Reached
 from services.invoicer.alerts.spending import Spending
 from services.invoicer.alerts.usage_reading import read_usage
 from services.invoicer.carrying import Minimums
+from services.invoicer.notifying.delivery.pruning import prune
+from services.invoicer.notifying.delivery.taking import fan_out
 from services.invoicer.planning import read_drafts
 from services.rater.corrections import voiding
 from services.rater.usage.month import whole_quantities
@@ -147,6 +149,20 @@ async def test_just_below_raises_nothing_and_the_next_event_raises_once(world: W
             "percent": None,
         }
     ]
+
+
+async def test_an_alert_whose_notice_is_gone_is_not_raised_again(world: World) -> None:
+    await world.add_customer("forgotten", "byok")
+    alert = await add(world, "forgotten", meter="executions", at=["1"])
+    await use(world, "forgotten", 2)
+    assert await evaluate(world) == [("forgotten", "1")]
+    engine = world.engine("tallybook_invoicer")
+    await fan_out(engine, datetime.now(UTC))
+    assert await prune(engine, datetime.now(UTC) + timedelta(days=2), days=1) > 0
+    assert await told(world, alert) == []
+    await use(world, "forgotten", 1, first=2)
+    assert await evaluate(world) == []
+    assert await told(world, alert) == []
 
 
 async def test_several_percents_crossed_at_once_give_one_notice_each(
