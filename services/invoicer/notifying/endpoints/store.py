@@ -1,7 +1,8 @@
 """Who is told: endpoints, added and removed by people, each act audited. I/O: Postgres.
 
 A secret has to be kept as it is, for messages to be signed with it. It is given out once, when
-it is made; nothing else here shows it.
+it is made; nothing else here shows it. A URL may hold one too: only who lists endpoints gets its
+path and query.
 """
 
 import secrets
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from services.invoicer.notifying.outbox.notices import ALERTS, TYPES
-from services.invoicer.notifying.transport.addresses import Mailbox, read_address
+from services.invoicer.notifying.transport.addresses import Mailbox, read_address, without_path
 from services.invoicer.notifying.transport.signing import SECRET_BYTES, write_secret
 from shared import audit
 from shared.errors import ConflictingStateError, InvalidInputError, NotFoundError
@@ -94,7 +95,10 @@ async def get_endpoint(
 async def remove_endpoint(
     session: AsyncSession, endpoint_id: str, *, actor: str, now: datetime
 ) -> NoticeEndpoint:
-    """Remove an endpoint and forget its secret; what waits for it becomes dead letters."""
+    """Remove an endpoint; forget its secret, and of its URL all that may be one.
+
+    What waits for it becomes dead letters.
+    """
     endpoint = await get_endpoint(session, endpoint_id, for_update=True)
     before = endpoint.state
     endpoint.state = "removed"
@@ -174,6 +178,7 @@ def _forget_secrets(endpoint: NoticeEndpoint) -> None:
     endpoint.secret = None
     endpoint.former_secret = None
     endpoint.former_until = None
+    endpoint.url = without_path(endpoint.url)
 
 
 async def _record(
@@ -185,9 +190,9 @@ async def _record(
     before: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Write an audit entry; of the URL without its query, which may hold a password."""
+    """Write an audit entry, which every service may read."""
     after = {
-        "url": endpoint.url.partition("?")[0],
+        "url": without_path(endpoint.url),
         "types": endpoint.types,
         "state": endpoint.state,
     }

@@ -71,6 +71,18 @@ def read_address(url: str, *, private: bool) -> WebAddress | Mailbox:
     return _read_web_address(url, private=private)
 
 
+def without_path(url: str) -> str:
+    """Give an endpoint's address for those who may not know it whole; a mailbox stays as it is.
+
+    Receivers put tokens into path and query: where there was one, ``/…`` stands for it.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "mailto":
+        return url
+    rest = "/…" if parts.path.strip("/") or parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}{rest}"
+
+
 def _read_mailbox(address: str) -> Mailbox:
     if not _MAILBOX.fullmatch(address):
         raise AddressRefusedError("write one mailbox, such as mailto:finance@acme.example")

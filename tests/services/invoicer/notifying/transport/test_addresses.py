@@ -12,6 +12,7 @@ from services.invoicer.notifying.transport.addresses import (
     WebAddress,
     check_connection,
     read_address,
+    without_path,
 )
 
 PUBLIC = ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"]
@@ -110,6 +111,23 @@ def test_with_private_ones_allowed_http_goes_to_this_machine_alone(
     else:
         with pytest.raises(AddressRefusedError):
             read_address(url, private=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://erp.example/hooks/T0KEN", "https://erp.example/…"),
+        ("https://erp.example:8443/?token=T0KEN", "https://erp.example:8443/…"),
+        ("https://erp.example?token=T0KEN", "https://erp.example/…"),
+        ("https://[2606:2800::1]:8443/T0KEN", "https://[2606:2800::1]:8443/…"),
+        ("http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
+        ("https://erp.example", "https://erp.example"),
+        ("mailto:finance@acme.example", "mailto:finance@acme.example"),
+    ],
+)
+def test_what_others_see_of_an_address_holds_no_token(url: str, shown: str) -> None:
+    assert without_path(url) == shown
+    assert without_path(shown) == shown
 
 
 @given(
