@@ -420,14 +420,53 @@ async def closed(world: World, at: datetime) -> AsyncIterator[None]:
 
 async def test_a_closed_month_is_looked_at_for_a_day_more_and_no_longer(world: World) -> None:
     await world.add_customer("closed", "byok")
-    await use(world, "closed", 1)
-    await add(world, "closed", meter="executions", at=["1"])
+    await add(world, "closed", meter="executions", at=["1", "2"])
     engine, at = world.engine("tallybook_invoicer"), datetime.now(UTC)
     async with closed(world, at):
-        later = Evaluator(engine, lambda: at + timedelta(days=1, seconds=1))
-        assert await evaluate(world, later) == []
+        assert await evaluate(world, Evaluator(engine, lambda: at)) == []
+        await use(world, "closed", 1)
         soon = Evaluator(engine, lambda: at + timedelta(hours=23))
         assert await evaluate(world, soon) == [("closed", "1")]
+        await use(world, "closed", 1, first=1)
+        later = Evaluator(engine, lambda: at + timedelta(days=1, seconds=1))
+        assert await evaluate(world, later) == []
+        assert await evaluate(world, soon) == [("closed", "2")]
+
+
+async def test_a_month_that_nobody_looked_at_since_its_close_is_looked_at_however_late(
+    world: World,
+) -> None:
+    await world.add_customer("away", "byok")
+    await use(world, "away", 1)
+    usage = await add(world, "away", meter="executions", at=["1", "2"])
+    spend = await add(world, "away", at=["0.002"])
+    engine, at = world.engine("tallybook_invoicer"), datetime.now(UTC)
+    async with closed(world, at):
+        back = Evaluator(engine, lambda: at + timedelta(days=3))
+        assert sorted(await evaluate(world, back)) == [("away", "0.002"), ("away", "1")]
+        await use(world, "away", 1, first=1)
+        await evaluate(world, back)
+    assert await raised(world, usage) == [("away", str(world.period), "1")]
+    assert (await raised(world, spend))[0] == ("away", str(world.period), "0.002")
+    await remove(world, usage)
+
+
+async def test_a_look_that_began_before_the_close_is_not_the_last(world: World) -> None:
+    await world.add_customer("between", "byok")
+    await add(world, "between", meter="executions", at=["1"])
+    engine, at = world.engine("tallybook_invoicer"), datetime.now(UTC)
+    async with contextlib.AsyncExitStack() as stack:
+
+        class Slow(Evaluator):
+            async def _reached(self, *given: Any) -> list[Reached]:
+                found = await super()._reached(*given)
+                await use(world, "between", 1)
+                await stack.enter_async_context(closed(world, at))
+                return found
+
+        assert await evaluate(world, Slow(engine)) == []
+        back = Evaluator(engine, lambda: at + timedelta(days=3))
+        assert await evaluate(world, back) == [("between", "1")]
 
 
 async def test_late_usage_is_spent_in_the_month_on_whose_invoice_it_is(world: World) -> None:

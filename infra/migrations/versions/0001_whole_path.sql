@@ -289,9 +289,12 @@ CREATE TABLE periods (
     end_offsets jsonb,
     closing_at timestamptz NOT NULL,
     closed_at timestamptz,
-    CHECK ((state = 'closed') = (closed_at IS NOT NULL))
+    alerts_looked_at timestamptz,
+    CHECK ((state = 'closed') = (closed_at IS NOT NULL)),
+    CHECK (state = 'closed' OR alerts_looked_at IS NULL)
 );
 COMMENT ON TABLE periods IS 'a period without a row is open';
+COMMENT ON COLUMN periods.alerts_looked_at IS 'when alerts were first looked at after the close';
 
 CREATE TABLE line_items (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
