@@ -145,6 +145,9 @@ CREATE TABLE batches (
     handled_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition, first_offset),
     CHECK (next_offset > first_offset),
+    CHECK (records BETWEEN 0 AND next_offset - first_offset),  -- fewer where the log has gaps
+    -- `stored` is what is left of the records: a count too many elsewhere takes it below zero.
+    CHECK (least(stored, duplicates, conflicts, dead_letters) >= 0),
     CHECK (records = stored + duplicates + conflicts + dead_letters)
 );
 COMMENT ON TABLE batches IS 'what became of each range of offsets, one row a transaction and partition';
