@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from shared.events import Data, InvalidEventError
+from shared.event_data import Data
+from shared.event_errors import InvalidEventError
 from shared.executions import EXECUTION_NUMBERS, PlainExecution
 
 _LONGEST_VALUE = 256

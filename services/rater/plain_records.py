@@ -12,13 +12,9 @@ from operator import attrgetter
 
 from services.rater.batch import Record, StoredEvent, Window
 from services.rater.metering import EventTypeMeters
-from shared.events import (
-    MAX_EVENT_BYTES,
-    STRUCTURED,
-    InvalidEventError,
-    canonical_data,
-    digest_of,
-)
+from shared.event_data import canonical_data, digest_of
+from shared.event_errors import InvalidEventError
+from shared.events import MAX_EVENT_BYTES, STRUCTURED
 from shared.executions import EXECUTION_FINISHED, read_each
 
 BY_INGEST = ("content-type", STRUCTURED)
