@@ -10,13 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from shared.events import (
-    InvalidEventError,
-    checked_json,
-    is_json_type,
-    pointer_to,
-    secret_found,
-)
+from shared.event_errors import InvalidEventError, pointer_to, secret_found
+from shared.events import checked_json, is_json_type
 from shared.secrets_guard import holds_secret
 
 HTTP_PREFIX = b"ce-"

@@ -169,6 +169,13 @@ class Settings(BaseSettings):
         description="whether notices may go to receivers on private addresses, and by http to"
         " this machine",
     )
+    notice_retention_days: int = Field(
+        default=90,
+        ge=0,
+        le=36_500,
+        description="for how many days notices are kept once all their receivers have them;"
+        " 0: for ever",
+    )
     smtp_url: SecretStr | None = Field(
         default=None,
         description="mail server for notices by e-mail: `smtp://USER:PASSWORD@HOST:587` with"

@@ -8,17 +8,9 @@ from typing import Literal, cast
 import msgspec
 
 from shared.binary_mode import BinaryEvent
-from shared.events import (
-    CLOSELY,
-    MAX_EVENT_BYTES,
-    Event,
-    Glance,
-    InvalidEventError,
-    TimeLimits,
-    content_digest,
-    read_data,
-    read_event,
-)
+from shared.event_data import content_digest, read_data
+from shared.event_errors import InvalidEventError
+from shared.events import CLOSELY, MAX_EVENT_BYTES, Event, Glance, TimeLimits, read_event
 from shared.executions import EXECUTION_FINISHED, ExecutionEvent, read_executions
 from shared.keys import Key
 

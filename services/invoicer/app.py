@@ -17,12 +17,14 @@ from services.invoicer.following import routes as following_routes
 from services.invoicer.following import webhooks
 from services.invoicer.following.follower import Follower
 from services.invoicer.notifying import routes as notifying_routes
-from services.invoicer.notifying.courier import Courier
-from services.invoicer.notifying.rounds import Rounds
+from services.invoicer.notifying.delivery.pruning import prune
+from services.invoicer.notifying.delivery.rounds import Rounds
+from services.invoicer.notifying.transport.courier import Courier
 from services.invoicer.sending import Sender
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.under_way import SendingUnderWay
 from shared.api_keys import KeyRing
+from shared.clock import present
 from shared.cycles import look_seldom_for_cycles
 from shared.database import open_engine
 from shared.duty import Duty
@@ -34,6 +36,7 @@ from shared.web import ServiceApp, make_api, running, serve
 _APPLY_SECONDS = 1.0
 _ROUND_SECONDS = 1.0
 _MEASURE_SECONDS = 15.0
+_PRUNE_SECONDS = 3_600.0
 
 
 class NoSubscriber(KafkaBroker):
@@ -53,6 +56,10 @@ def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
 
     async def readiness() -> Sequence[str]:
         return [] if keys.ready else ["postgres"]
+
+    async def prune_notices() -> int:
+        days = settings.notice_retention_days
+        return await prune(api.state.engine, present(), days=days)
 
     api = make_api("Tallybook invoicer", "Closes months, makes invoices, reconciles.", readiness)
     api.include_router(routes.router)
@@ -96,6 +103,7 @@ def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
                 silences = Duty("silent sources", watch.look, seconds=settings.silence_seconds)
                 delivering = Duty("notices", rounds.begin, seconds=_ROUND_SECONDS)
                 measuring = Duty("figures of notices", rounds.measure, seconds=_MEASURE_SECONDS)
+                pruning = Duty("old notices", prune_notices, seconds=_PRUNE_SECONDS)
                 async with (
                     running(applying.run()),
                     running(catching_up.run()),
@@ -103,6 +111,7 @@ def make_app(settings: Settings, tracing: Tracing = OFF) -> ServiceApp:
                     running(silences.run()),
                     running(delivering.run()),
                     running(measuring.run()),
+                    running(pruning.run()),
                     SendingUnderWay(sender) as under_way,
                 ):
                     api.state.gateway = gateway

@@ -13,7 +13,7 @@ from services.invoicer.breaker import RunStoppedError
 from services.invoicer.building import Draft, DraftLine, InvoiceKey
 from services.invoicer.calls import Calls
 from services.invoicer.customers import ensure_customer, replace_deleted
-from services.invoicer.notifying.invoices import tell
+from services.invoicer.notifying.outbox.invoices import tell
 from services.invoicer.payload import chunks, payload_sha256
 from services.invoicer.runs import get_invoice
 from services.invoicer.stripe_gateway import StripeGateway

@@ -12,7 +12,7 @@ from sqlmodel import col, insert, select
 from services.invoicer.building import Draft
 from services.invoicer.carrying import Minimums
 from services.invoicer.closing import Progress, close_period
-from services.invoicer.notifying.invoices import tell_previewed
+from services.invoicer.notifying.outbox.invoices import tell_previewed
 from services.invoicer.payload import billing_key, invoice_id, payload_sha256, run_sha256
 from services.invoicer.planning import read_drafts
 from services.invoicer.token_costs import token_cost_document

@@ -1,5 +1,6 @@
 """How a call of the SDK goes out, and what its answer or error means. I/O: HTTP by the SDK."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import cycle
@@ -15,6 +16,8 @@ from services.invoicer.stripe_objects import API_VERSION, StripeFault
 T = TypeVar("T")
 
 _NOTHING = b"{}"
+_RIGHT = re.compile(r"\brak_[a-z0-9_]+")
+"""A right of a restricted API key, as Stripe names it."""
 _body: ContextVar[bytes] = ContextVar("body")
 """The body of the last good answer that this task has got."""
 
@@ -94,7 +97,9 @@ def _fault(error: stripe.StripeError) -> StripeFault:
     if isinstance(error, stripe.APIConnectionError) or status < 400:
         message = "Stripe does not answer: the connection failed"
         return StripeFault(message, retry="soon", reach="stripe")
-    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+    if isinstance(error, stripe.PermissionError):
+        return StripeFault(_refusal(error.user_message or ""), retry="later", reach="account")
+    if isinstance(error, stripe.AuthenticationError):
         message = "Stripe refuses the API key; check TALLYBOOK_STRIPE_API_KEY"
         return StripeFault(message, retry="later", reach="account")
     if status == 400 and "stripe api version" in (error.user_message or "").lower():
@@ -117,6 +122,16 @@ def _fault(error: stripe.StripeError) -> StripeFault:
         retry_after=_seconds(headers.get("retry-after")),
         reach="stripe" if status == 429 or status >= 500 else "call",
     )
+
+
+def _refusal(message: str) -> str:
+    """Name the rights of which each would do, where Stripe names any; no more of its message.
+
+    It has a part of the key in it.
+    """
+    rights = " or ".join(dict.fromkeys(_RIGHT.findall(message)))
+    lacks = f"; it lacks {rights}" if rights else ""
+    return f"Stripe does not let the API key, TALLYBOOK_STRIPE_API_KEY, do this{lacks}"
 
 
 def _seconds(text: Any) -> float | None:

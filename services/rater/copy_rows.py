@@ -27,14 +27,20 @@ END = b"\xff\xff"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _JSONB_VERSION = 1
+_DIGEST_BYTES = 16
 _write_start = Struct("!hiq").pack
 _write_length = Struct("!i").pack
-_write_numbers = Struct("!iiiqiqiqi16si").pack
+_write_numbers = Struct(f"!iiiqiqiqi{_DIGEST_BYTES}si").pack
 _write_json_start = Struct("!iB").pack
 
 
 def rows_of(events: EventColumns, contract_ids: Sequence[str | None], batch_id: int) -> bytes:
-    """Write events as rows; `contract_ids` name the contract of each, None where it waits."""
+    """Write events as rows; `contract_ids` name the contract of each, None where it waits.
+
+    Raises `ValueError` where a digest has not 16 bytes.
+    """
+    if set(map(len, events.digests)) - {_DIGEST_BYTES}:
+        raise ValueError(f"a digest has {_DIGEST_BYTES} bytes")
     heads = list(zip(events.sources, events.types, events.customer_ids, contract_ids, strict=True))
     written = {head: _head(batch_id, head) for head in set(heads)}
     received_at = {moment: _microseconds(moment) for moment in set(events.received_at)}
@@ -49,7 +55,7 @@ def rows_of(events: EventColumns, contract_ids: Sequence[str | None], batch_id: 
         map(received_at.__getitem__, events.received_at),
         repeat(8),
         map(_microseconds, events.times),
-        repeat(16),
+        repeat(_DIGEST_BYTES),
         events.digests,
         map(len, ids),
     )

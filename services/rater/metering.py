@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
-from shared.events import Data, InvalidEventError
+from shared.event_data import Data
+from shared.event_errors import InvalidEventError
 from shared.executions import EXECUTION_NUMBERS, PlainExecution
 
 _LONGEST_VALUE = 256
@@ -124,7 +126,7 @@ class EventTypeMeters:
         if not self._reads_executions:
             return _by_column(map(self.read, executions))
         values = list(map(self._values_of, executions))
-        if any(UNSET in of_one for of_one in values):
+        if UNSET in chain.from_iterable(values):
             values = [
                 tuple(0 if value is UNSET else value for value in of_one) for of_one in values
             ]

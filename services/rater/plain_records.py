@@ -11,13 +11,14 @@ from operator import attrgetter
 
 from services.rater.batch import EventColumns, Record, Window
 from services.rater.metering import EventTypeMeters
-from shared.events import STRUCTURED, InvalidEventError, canonical_data, digest_of
+from shared.event_data import canonical_data, digest_of
+from shared.event_errors import InvalidEventError
+from shared.events import STRUCTURED
 from shared.executions import EXECUTION_FINISHED, read_each
 
 BY_INGEST = ("content-type", STRUCTURED)
 """The one header of a record that ingest wrote, unless its request was traced."""
 
-_ATTRIBUTES = attrgetter("source", "id", "subject", "time", "data")
 _ZONE = attrgetter("tzinfo")
 
 
@@ -38,7 +39,9 @@ def read_at_once(
     events = read_each(text, len(records))
     if events is None:
         return None
-    sources, ids, customers, times, data = zip(*map(_ATTRIBUTES, events), strict=True)
+    customers = [event.subject for event in events]
+    times = [event.time for event in events]
+    data = [event.data for event in events]
     if set(map(_ZONE, times)) != {UTC}:
         return None
     if min(times) < max(window.oldest for window in windows.values()):
@@ -53,8 +56,8 @@ def read_at_once(
     texts = list(map(canonical_data, data))
     received = {timestamp: window.received_at for timestamp, window in windows.items()}
     return EventColumns(
-        sources,
-        ids,
+        [event.source for event in events],
+        [event.id for event in events],
         [EXECUTION_FINISHED] * count,
         customers,
         times,

@@ -16,17 +16,14 @@ from services.rater.batch import (
 from services.rater.metering import EventTypeMeters, Reading
 from services.rater.plain_records import BY_INGEST, read_at_once
 from shared.binary_mode import read_binary
+from shared.event_data import canonical_data, digest_of, in_utc, read_data
+from shared.event_errors import InvalidEventError
 from shared.events import (
     CLOSELY,
     MAX_EVENT_BYTES,
     Glance,
-    InvalidEventError,
     TimeLimits,
-    canonical_data,
-    digest_of,
     glance_through,
-    in_utc,
-    read_data,
     read_event,
 )
 from shared.executions import EXECUTION_FINISHED, in_one

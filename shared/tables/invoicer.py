@@ -18,6 +18,7 @@ class PeriodState(SQLModel, table=True):
     end_offsets: OptionalJson = None
     closing_at: Moment
     closed_at: OptionalMoment = None
+    alerts_looked_at: OptionalMoment = None
 
 
 class InvoiceRun(SQLModel, table=True):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from infra.local.kafka_jars import KAFKA
-from services.invoicer.notifying.mail import read_server
+from services.invoicer.notifying.transport.mail import read_server
 from shared.settings import SANDBOX_STRIPE_KEY, Settings
 from tests.house.repository import ROOT, text_of
 

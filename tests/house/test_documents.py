@@ -36,6 +36,16 @@ def test_the_command_that_scripts_rely_on_exists(name: str) -> None:
     assert tuple(name.split()) in COMMANDS
 
 
+def test_the_rights_of_a_stripe_key_are_for_the_calls_that_are_made() -> None:
+    gateway = text_of("services/invoicer/stripe_gateway.py")
+    calls = re.findall(r"self\._v1\.(\w+)\.(?:\w+\.)?(\w+)_async", gateway)
+    written = {resource for resource, call in calls if call not in ("retrieve", "list")}
+    rights = {resource: "write" if resource in written else "read" for resource, _ in calls}
+    page = text_of("docs/how-to/real-stripe-key.md")
+    rows = re.findall(r"^\| ([\w ]+) \| (read|write) \|", page, re.MULTILINE)
+    assert {name.lower().replace(" ", "_"): right for name, right in rows} == rights
+
+
 def test_the_readme_starts_with_the_two_commands() -> None:
     blocks = re.findall(r"^```\w*\n(.*?)^```", text_of("README.md"), re.MULTILINE | re.DOTALL)
     typed = [line.split("#")[0].strip() for line in blocks[0].splitlines()]

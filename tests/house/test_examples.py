@@ -11,7 +11,8 @@ from services.rater.metering import by_event_type
 from services.rater.pricing import Coverage, is_metered, price, total
 from services.rater.tallying import UsageKey, UsageTally
 from services.rater.tokens import TokenPrices
-from shared.events import read_data, read_event
+from shared.event_data import read_data
+from shared.events import read_event
 from shared.periods import Period
 from tests.services.rater.factories import shipped_catalogue
 

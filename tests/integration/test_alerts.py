@@ -18,6 +18,8 @@ from services.invoicer.alerts.reaching import Measure, Measured, Reached
 from services.invoicer.alerts.spending import Spending
 from services.invoicer.alerts.usage_reading import read_usage
 from services.invoicer.carrying import Minimums
+from services.invoicer.notifying.delivery.pruning import prune
+from services.invoicer.notifying.delivery.taking import fan_out
 from services.invoicer.planning import read_drafts
 from services.rater.corrections import voiding
 from services.rater.usage.month import whole_quantities
@@ -147,6 +149,20 @@ async def test_just_below_raises_nothing_and_the_next_event_raises_once(world: W
             "percent": None,
         }
     ]
+
+
+async def test_an_alert_whose_notice_is_gone_is_not_raised_again(world: World) -> None:
+    await world.add_customer("forgotten", "byok")
+    alert = await add(world, "forgotten", meter="executions", at=["1"])
+    await use(world, "forgotten", 2)
+    assert await evaluate(world) == [("forgotten", "1")]
+    engine = world.engine("tallybook_invoicer")
+    await fan_out(engine, datetime.now(UTC))
+    assert await prune(engine, datetime.now(UTC) + timedelta(days=2), days=1) > 0
+    assert await told(world, alert) == []
+    await use(world, "forgotten", 1, first=2)
+    assert await evaluate(world) == []
+    assert await told(world, alert) == []
 
 
 async def test_several_percents_crossed_at_once_give_one_notice_each(
@@ -404,14 +420,53 @@ async def closed(world: World, at: datetime) -> AsyncIterator[None]:
 
 async def test_a_closed_month_is_looked_at_for_a_day_more_and_no_longer(world: World) -> None:
     await world.add_customer("closed", "byok")
-    await use(world, "closed", 1)
-    await add(world, "closed", meter="executions", at=["1"])
+    await add(world, "closed", meter="executions", at=["1", "2"])
     engine, at = world.engine("tallybook_invoicer"), datetime.now(UTC)
     async with closed(world, at):
-        later = Evaluator(engine, lambda: at + timedelta(days=1, seconds=1))
-        assert await evaluate(world, later) == []
+        assert await evaluate(world, Evaluator(engine, lambda: at)) == []
+        await use(world, "closed", 1)
         soon = Evaluator(engine, lambda: at + timedelta(hours=23))
         assert await evaluate(world, soon) == [("closed", "1")]
+        await use(world, "closed", 1, first=1)
+        later = Evaluator(engine, lambda: at + timedelta(days=1, seconds=1))
+        assert await evaluate(world, later) == []
+        assert await evaluate(world, soon) == [("closed", "2")]
+
+
+async def test_a_month_that_nobody_looked_at_since_its_close_is_looked_at_however_late(
+    world: World,
+) -> None:
+    await world.add_customer("away", "byok")
+    await use(world, "away", 1)
+    usage = await add(world, "away", meter="executions", at=["1", "2"])
+    spend = await add(world, "away", at=["0.002"])
+    engine, at = world.engine("tallybook_invoicer"), datetime.now(UTC)
+    async with closed(world, at):
+        back = Evaluator(engine, lambda: at + timedelta(days=3))
+        assert sorted(await evaluate(world, back)) == [("away", "0.002"), ("away", "1")]
+        await use(world, "away", 1, first=1)
+        await evaluate(world, back)
+    assert await raised(world, usage) == [("away", str(world.period), "1")]
+    assert (await raised(world, spend))[0] == ("away", str(world.period), "0.002")
+    await remove(world, usage)
+
+
+async def test_a_look_that_began_before_the_close_is_not_the_last(world: World) -> None:
+    await world.add_customer("between", "byok")
+    await add(world, "between", meter="executions", at=["1"])
+    engine, at = world.engine("tallybook_invoicer"), datetime.now(UTC)
+    async with contextlib.AsyncExitStack() as stack:
+
+        class Slow(Evaluator):
+            async def _reached(self, *given: Any) -> list[Reached]:
+                found = await super()._reached(*given)
+                await use(world, "between", 1)
+                await stack.enter_async_context(closed(world, at))
+                return found
+
+        assert await evaluate(world, Slow(engine)) == []
+        back = Evaluator(engine, lambda: at + timedelta(days=3))
+        assert await evaluate(world, back) == [("between", "1")]
 
 
 async def test_late_usage_is_spent_in_the_month_on_whose_invoice_it_is(world: World) -> None:

@@ -17,7 +17,7 @@ from tests.integration.harness.commands import tallybook, tallybook_here
 from tests.integration.harness.events import executions
 from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
-from tests.services.invoicer.notifying.receiver import running_receiver
+from tests.services.invoicer.notifying.transport.receiver import running_receiver
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,18 @@ from datetime import timedelta
 
 import pytest
 
-from services.invoicer.notifying import deliveries, endpoints
-from services.invoicer.notifying.answers import DELAYS, MOST_ATTEMPTS, Answer
-from services.invoicer.notifying.notices import TYPES
-from services.invoicer.notifying.rounds import AT_ONCE, Rounds
+from services.invoicer.notifying.delivery import overview, taking
+from services.invoicer.notifying.delivery.pauses import DELAYS, MOST_ATTEMPTS
+from services.invoicer.notifying.delivery.rounds import AT_ONCE, Rounds
+from services.invoicer.notifying.endpoints import store
+from services.invoicer.notifying.outbox.notices import TYPES
+from services.invoicer.notifying.transport.answers import Answer
 from shared.errors import ConflictingStateError, NotFoundError
 from shared.moments import format_moment
 from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
-from tests.services.invoicer.notifying.receiver import Receiver, running_receiver
 from tests.services.invoicer.notifying.telling import ACTOR, MOMENT, Telling, notice, telling
+from tests.services.invoicer.notifying.transport.receiver import Receiver, running_receiver
 
 
 @pytest.fixture
@@ -117,13 +119,13 @@ async def test_one_that_is_gone_is_disabled_and_told_what_it_missed_once_enabled
     await told.go(days=3)
     assert len(receiver.received) == 1
     async with told.world.sessions("tallybook_invoicer") as session:
-        (one,) = await endpoints.list_endpoints(session)
+        (one,) = await store.list_endpoints(session)
         assert (one.state, one.disabled_because) == (
             "disabled",
             "HTTP 410: the receiver wants no more messages",
         )
     async with told.world.sessions("tallybook_invoicer") as session:
-        await endpoints.enable_endpoint(session, endpoint.id, actor=ACTOR, now=told.clock())
+        await store.enable_endpoint(session, endpoint.id, actor=ACTOR, now=told.clock())
     await told.go()
     assert sorted(receiver.ids[1:]) == sorted([notice("a").id, notice("b").id])
     rows = await told.world.fetch(
@@ -149,15 +151,15 @@ async def test_what_was_tried_long_enough_is_dead_until_it_is_retried(
     receiver.answer = lambda _place: 204
     one, _ = await told.listed()
     async with told.world.sessions("tallybook_invoicer") as session:
-        await deliveries.retry_delivery(session, one.id, told.clock())
+        await overview.retry_delivery(session, one.id, told.clock())
     await told.go()
     assert await told.states() == ["delivered", "dead"]
     async with told.world.sessions("tallybook_invoicer") as session:
         with pytest.raises(ConflictingStateError, match="is delivered"):
-            await deliveries.retry_delivery(session, one.id, told.clock())
+            await overview.retry_delivery(session, one.id, told.clock())
         with pytest.raises(NotFoundError):
-            await deliveries.retry_delivery(session, 10**12, told.clock())
-        assert await deliveries.retry_dead(session, endpoint.id, told.clock()) == 1
+            await overview.retry_delivery(session, 10**12, told.clock())
+        assert await overview.retry_dead(session, endpoint.id, told.clock()) == 1
     await told.go()
     assert await told.states() == ["delivered", "delivered"]
 
@@ -211,15 +213,15 @@ async def test_what_a_lost_process_had_taken_is_taken_again(
     endpoint = await told.add(receiver.url)
     await told.put(notice())
     engine = told.world.engine("tallybook_invoicer")
-    await deliveries.fan_out(engine, told.clock())
-    (late,) = await deliveries.claim(engine, endpoint.id, told.clock(), most=5)
-    assert await deliveries.claim(engine, endpoint.id, told.clock(), most=5) == []
+    await taking.fan_out(engine, told.clock())
+    (late,) = await taking.claim(engine, endpoint.id, told.clock(), most=5)
+    assert await taking.claim(engine, endpoint.id, told.clock(), most=5) == []
     await told.go()
     assert receiver.received == []
-    await told.go(seconds=(deliveries.LEASE + timedelta(seconds=1)).total_seconds())
+    await told.go(seconds=(taking.LEASE + timedelta(seconds=1)).total_seconds())
     assert receiver.ids == [notice().id]
     failed = Answer("HTTP 500")
-    await deliveries.note(engine, late, failed, told.clock(), chance=0)
+    await taking.note(engine, late, failed, told.clock(), chance=0)
     assert await told.states() == ["delivered"]
     await told.go(days=3)
     assert len(receiver.received) == 1
@@ -233,8 +235,8 @@ async def test_removing_gives_up_what_waits_and_forgets_the_secret(
     await told.put(notice())
     await told.go()
     async with told.world.sessions("tallybook_invoicer") as session:
-        await endpoints.remove_endpoint(session, endpoint.id, actor=ACTOR, now=told.clock())
-        assert await endpoints.list_endpoints(session) == []
+        await store.remove_endpoint(session, endpoint.id, actor=ACTOR, now=told.clock())
+        assert await store.list_endpoints(session) == []
     await told.put(notice("later"))
     await told.go(days=3)
     assert [(one.state, one.last_answer) for one in await told.listed()] == [
@@ -243,9 +245,9 @@ async def test_removing_gives_up_what_waits_and_forgets_the_secret(
     row = (await told.world.fetch("SELECT secret, former_secret FROM notice_endpoints"))[0]
     assert tuple(row) == (None, None)
     async with told.world.sessions("tallybook_invoicer") as session:
-        (dead,) = await deliveries.list_deliveries(session, state="dead")
+        (dead,) = await overview.list_deliveries(session, state="dead")
         with pytest.raises(ConflictingStateError, match="was removed"):
-            await deliveries.retry_delivery(session, dead.id, told.clock())
+            await overview.retry_delivery(session, dead.id, told.clock())
 
 
 async def test_for_a_day_after_a_rotation_both_secrets_sign(
@@ -254,7 +256,7 @@ async def test_for_a_day_after_a_rotation_both_secrets_sign(
     endpoint = await told.add(receiver.url)
     former = endpoint.secret
     async with told.world.sessions("tallybook_invoicer") as session:
-        rotated = await endpoints.rotate_secret(session, endpoint.id, actor=ACTOR, now=told.clock())
+        rotated = await store.rotate_secret(session, endpoint.id, actor=ACTOR, now=told.clock())
     assert former is not None
     assert rotated.secret not in (None, former)
     assert rotated.secret is not None

@@ -3,12 +3,13 @@
 import pytest
 from pydantic import SecretStr
 
-from services.invoicer.notifying import deliveries, endpoints
-from services.invoicer.notifying.answers import MOST_ATTEMPTS
+from services.invoicer.notifying.delivery import overview
+from services.invoicer.notifying.delivery.pauses import MOST_ATTEMPTS
+from services.invoicer.notifying.endpoints import store
 from shared.errors import ConflictingStateError, InvalidInputError
 from tests.integration.harness.world import World
-from tests.services.invoicer.notifying.mail_server import running_mail_server
 from tests.services.invoicer.notifying.telling import ACTOR, notice, telling
+from tests.services.invoicer.notifying.transport.mail_server import running_mail_server
 
 MAILBOX = "mailto:finance@acme.example"
 
@@ -41,7 +42,7 @@ async def test_a_mailbox_is_told_of_alerts_one_letter_each(world: World) -> None
         assert {one.message["To"] for one in mail.taken} == {"finance@acme.example"}
         async with world.sessions("tallybook_invoicer") as session:
             with pytest.raises(ConflictingStateError, match="nothing is signed"):
-                await endpoints.rotate_secret(session, endpoint.id, actor=ACTOR, now=told.clock())
+                await store.rotate_secret(session, endpoint.id, actor=ACTOR, now=told.clock())
 
 
 async def test_a_mail_server_that_refuses_is_tried_again_until_the_letter_is_dead(
@@ -61,7 +62,7 @@ async def test_a_mail_server_that_refuses_is_tried_again_until_the_letter_is_dea
         assert one.last_answer == "the mail server refused the mailbox: 451"
         mail.replies = {}
         async with world.sessions("tallybook_invoicer") as session:
-            assert await deliveries.retry_dead(session, endpoint.id, told.clock()) == 1
+            assert await overview.retry_dead(session, endpoint.id, told.clock()) == 1
         await told.go()
         assert await told.states() == ["delivered"]
         assert len(mail.taken) == 1

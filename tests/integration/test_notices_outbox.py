@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from services.invoicer.notifying.notices import Notice
-from services.invoicer.notifying.outbox import put, put_all
+from services.invoicer.notifying.outbox.notices import Notice
+from services.invoicer.notifying.outbox.putting import put, put_all
 from shared.database import Role
 from tests.integration.harness.world import World
 

@@ -10,14 +10,14 @@ import httpx
 import pytest
 from typer.testing import Result
 
-from services.invoicer.notifying.addresses import AddressRefusedError
-from services.invoicer.notifying.outbox import put_all
+from services.invoicer.notifying.outbox.putting import put_all
+from services.invoicer.notifying.transport.addresses import AddressRefusedError
 from shared.errors import InvalidInputError, NotFoundError, WrongUseError
 from tests.integration.harness.commands import tallybook_here
 from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
-from tests.services.invoicer.notifying.receiver import Receiver, running_receiver
 from tests.services.invoicer.notifying.telling import notice, telling
+from tests.services.invoicer.notifying.transport.receiver import Receiver, running_receiver
 
 PRIVATE = {"TALLYBOOK_WEBHOOK_PRIVATE_ADDRESSES": "true"}
 
@@ -146,6 +146,46 @@ async def test_what_is_refused_is_a_problem_that_says_why(
     assert one.last_answer is not None
     assert "which is private" in one.last_answer
     assert receiver.received == []
+
+
+async def test_a_token_in_a_url_is_shown_to_who_lists_endpoints_and_nowhere_else(
+    world: World, http: httpx.AsyncClient, receiver: Receiver
+) -> None:
+    service = await world.start("invoicer", webhook_private_addresses=True)
+    here = receiver.url.partition("/hooks")[0]
+    urls = [f"{base}/T0KEN/hooks?token=T0KEN" for base in (here, "https://nobody.invalid")]
+    added = [await _add(http, url) for url in urls]
+    receiver.answer = lambda place: (500, "lost", "no HTTP", 410)[place % 4]
+    seen = [(await http.post(f"/webhooks/{one['id']}/test")).text for one in added * 3]
+    await _put(world, "inv_1")
+    await _until_states(world, ["waiting"] * 2)
+    await receiver.has(4)
+
+    async def is_disabled() -> bool:
+        rows = await world.fetch("SELECT state FROM notice_endpoints ORDER BY created_at")
+        return [row["state"] for row in rows] == ["disabled", "enabled"]
+
+    await until(is_disabled)
+    listed = (await http.get("/webhooks")).json()["endpoints"]
+    assert [one["url"] for one in listed] == urls
+    command = await tallybook_here(world, "webhooks", "list", "--json")
+    assert [one["url"] for one in json.loads(command.stdout)["endpoints"]] == urls
+    wrong = await http.post("/webhooks", json={"url": f"{urls[1]}#", "types": ["T0KEN"]})
+    refused = await http.post("/webhooks", json={"url": "ftp://erp.example/T0KEN"})
+    for answer in (wrong, refused):
+        assert answer.status_code == 422
+        seen.append(answer.text)
+    for one in added:
+        await http.delete(f"/webhooks/{one['id']}")
+    rows = await world.fetch("SELECT row_to_json(a)::text AS whole FROM audit_entries a")
+    seen += [row["whole"] for row in rows]
+    assert sum("/…" in row["whole"] for row in rows) == 5
+    rows = await world.fetch("SELECT row_to_json(e)::text AS whole FROM notice_endpoints e")
+    seen += [row["whole"] for row in rows]
+    seen.append((await http.get("/webhooks/deliveries")).text)
+    seen.append(service.log_text())
+    assert "a notice was not delivered" in seen[-1]
+    assert [text for text in seen if "T0KEN" in text] == []
 
 
 async def test_a_killed_process_loses_nothing_and_one_that_is_stopped_ends(

@@ -191,6 +191,32 @@ _POST = (
 )
 
 
+_HANDLED = "INSERT INTO batches VALUES (0, 'no.topic', 0, 10, 20, $1, $2, $3, $4, $5)"
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [(10, 7, 1, 1, 1), (0, 0, 0, 0, 0), (6, 6, 0, 0, 0)],
+    ids=["every offset", "a gap alone", "with a gap"],
+)
+async def test_what_became_of_a_range_of_offsets_is_noted(
+    superuser: Connection, counts: tuple[int, ...]
+) -> None:
+    assert await superuser.execute(_HANDLED, *counts) == "INSERT 0 1"
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [(11, 11, 0, 0, 0), (10, -1, 6, 5, 0), (10, 11, 0, -1, 0), (-1, 0, 0, 0, -1), (10, 9, 0, 0, 0)],
+    ids=["more than offsets", "one twice", "below zero", "none and less", "one missing"],
+)
+async def test_and_not_otherwise_than_can_have_been(
+    superuser: Connection, counts: tuple[int, ...]
+) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        await superuser.execute(_HANDLED, *counts)
+
+
 async def _close(connection: Connection, world: World) -> None:
     await connection.execute(
         "INSERT INTO periods (period, state, closing_at, closed_at)"

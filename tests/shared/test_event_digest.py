@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.events import content_digest, read_data, read_event
+from shared.event_data import content_digest, read_data
+from shared.events import read_event
 from tests.shared.factories import event_bytes, event_document, execution_data
 
 OTHER = "com.example.other"

@@ -7,7 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.events import InvalidEventError, canonical_data, content_digest, read_data, read_event
+from shared.event_data import canonical_data, content_digest, read_data
+from shared.event_errors import InvalidEventError
+from shared.events import read_event
 from tests.shared.factories import event_bytes, event_document, execution_data
 
 CODES = {

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.events import InvalidEventError, TimeLimits, read_data, read_event
+from shared.event_data import read_data
+from shared.event_errors import InvalidEventError
+from shared.events import TimeLimits, read_event
 from tests.shared.factories import (
     NOW,
     event_bytes,

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.binary_mode import BinaryEvent, http_attributes, read_binary
-from shared.events import InvalidEventError, read_data, read_event
+from shared.event_data import read_data
+from shared.event_errors import InvalidEventError
+from shared.events import read_event
 from tests.shared.factories import event_document, execution_data
 
 DATA = json.dumps(execution_data()).encode()

@@ -9,17 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.rater.metering import EventTypeMeters, Meter
-from shared.events import (
-    CLOSELY,
-    CloudEvent,
-    Glance,
-    InvalidEventError,
-    canonical_data,
-    content_digest,
-    glance_through,
-    read_data,
-    read_event,
-)
+from shared.event_data import canonical_data, content_digest, read_data
+from shared.event_errors import InvalidEventError
+from shared.events import CLOSELY, CloudEvent, Glance, glance_through, read_event
 from shared.executions import EXECUTION_FINISHED, EXECUTION_NUMBERS, ExecutionEvent, PlainExecution
 from tests.services.rater.factories import shipped_meters
 from tests.shared.factories import event_bytes, execution_data

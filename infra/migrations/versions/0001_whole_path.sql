@@ -145,6 +145,9 @@ CREATE TABLE batches (
     handled_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition, first_offset),
     CHECK (next_offset > first_offset),
+    CHECK (records BETWEEN 0 AND next_offset - first_offset),  -- fewer where the log has gaps
+    -- `stored` is what is left of the records: a count too many elsewhere takes it below zero.
+    CHECK (least(stored, duplicates, conflicts, dead_letters) >= 0),
     CHECK (records = stored + duplicates + conflicts + dead_letters)
 );
 COMMENT ON TABLE batches IS 'what became of each range of offsets, one row a transaction and partition';
@@ -289,9 +292,12 @@ CREATE TABLE periods (
     end_offsets jsonb,
     closing_at timestamptz NOT NULL,
     closed_at timestamptz,
-    CHECK ((state = 'closed') = (closed_at IS NOT NULL))
+    alerts_looked_at timestamptz,
+    CHECK ((state = 'closed') = (closed_at IS NOT NULL)),
+    CHECK (state = 'closed' OR alerts_looked_at IS NULL)
 );
 COMMENT ON TABLE periods IS 'a period without a row is open';
+COMMENT ON COLUMN periods.alerts_looked_at IS 'when alerts were first looked at after the close';
 
 CREATE TABLE line_items (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -589,6 +595,7 @@ COMMENT ON TABLE outbox IS 'notices, put in the transaction of what they tell of
 COMMENT ON COLUMN outbox.key IS 'makes the same notice the same: with the type, one row';
 COMMENT ON COLUMN outbox.fanned_out_at IS 'when deliveries were made of it; null: not yet';
 CREATE INDEX outbox_waiting ON outbox (put_at) WHERE fanned_out_at IS NULL;
+CREATE INDEX outbox_told ON outbox (fanned_out_at) WHERE fanned_out_at IS NOT NULL;
 
 CREATE TABLE notice_endpoints (
     id text PRIMARY KEY,
@@ -629,6 +636,24 @@ COMMENT ON COLUMN notice_deliveries.next_attempt_at IS
 CREATE INDEX notice_deliveries_due ON notice_deliveries (endpoint_id, next_attempt_at)
     WHERE state = 'waiting';
 CREATE INDEX notice_deliveries_dead ON notice_deliveries (endpoint_id) WHERE state = 'dead';
+
+-- The invoicer may take no notice back; those that all their receivers have it may delete.
+CREATE FUNCTION prune_notices(told_before timestamptz, most integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    pruned bigint;
+BEGIN
+    WITH old AS (
+        SELECT o.id FROM outbox o WHERE o.fanned_out_at < told_before AND NOT EXISTS
+            (SELECT FROM notice_deliveries d WHERE d.notice_id = o.id
+                AND (d.state <> 'delivered' OR d.delivered_at >= told_before))
+        ORDER BY o.fanned_out_at LIMIT most FOR UPDATE SKIP LOCKED),
+    deliveries AS (DELETE FROM notice_deliveries d USING old WHERE d.notice_id = old.id)
+    DELETE FROM outbox o USING old WHERE o.id = old.id;
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    RETURN pruned;
+END $$;
+COMMENT ON FUNCTION prune_notices IS 'how many went, with their deliveries; at most so many';
 
 -- everyone -----------------------------------------------------------------------------------
 
@@ -723,4 +748,6 @@ GRANT UPDATE (removed_at) ON alerts TO tallybook_invoicer;
 GRANT INSERT ON outbox TO tallybook_invoicer;
 GRANT UPDATE (fanned_out_at) ON outbox TO tallybook_invoicer;
 GRANT INSERT, UPDATE ON notice_endpoints, notice_deliveries TO tallybook_invoicer;
+REVOKE EXECUTE ON FUNCTION prune_notices FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION prune_notices TO tallybook_invoicer;
 REVOKE SELECT ON notice_endpoints FROM tallybook_ingest, tallybook_rater;  -- it holds secrets

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from shared.events import LARGEST_NUMBER, UNPRINTABLE
+from shared.event_attributes import UNPRINTABLE
+from shared.event_data import LARGEST_NUMBER
 from shared.executions import EXECUTION_FINISHED, Execution
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -18,8 +18,8 @@ from services.invoicer.alerts.metrics import evaluated, told
 from services.invoicer.alerts.reaching import Measured, Raised, Reached, Rule, newly_reached
 from services.invoicer.alerts.spending import Spending
 from services.invoicer.alerts.usage_reading import read_usage
-from services.invoicer.notifying.notices import Notice, NoticeType
-from services.invoicer.notifying.outbox import put_all
+from services.invoicer.notifying.outbox.notices import Notice, NoticeType
+from services.invoicer.notifying.outbox.putting import put_all
 from shared.clock import Clock, present
 from shared.periods import Period
 
@@ -27,12 +27,20 @@ log = structlog.get_logger("tallybook.invoicer")
 
 _TYPE: NoticeType = "usage.threshold_reached"
 _AFTER_CLOSE = timedelta(days=1)
-"""So long a closed month is looked at still: what it came to at the very end is not missed."""
+"""So long a closed month is looked at still, for usage that comes late."""
 _AT_ONCE = 1_000
 
 _SPAN = text(
-    "SELECT (SELECT max(period)::text FROM periods WHERE closed_at < :before) AS over,"
+    "SELECT (SELECT max(period)::text FROM periods WHERE closed_at < :before"
+    " AND alerts_looked_at IS NOT NULL) AS over,"
     " (SELECT min(starts_at) FROM contracts) AS first"
+)
+_UNSEEN = text(
+    "SELECT period::text FROM periods WHERE state = 'closed' AND alerts_looked_at IS NULL"
+)
+_SEEN = text(
+    "UPDATE periods SET alerts_looked_at = :now WHERE period = ANY(CAST(:months AS text[]))"
+    " AND state = 'closed' AND alerts_looked_at IS NULL"
 )
 _RAISED = text(
     "SELECT alert_id, customer_id, period::text, threshold FROM alerts_raised"
@@ -62,6 +70,8 @@ class Evaluator:
         """Raise every alert whose threshold is reached; give what was raised by this."""
         now = self._clock()
         async with AsyncSession(self._engine) as session:
+            # Read first: of a month that is closed by now, all that follows sees the end.
+            unseen = list(await session.scalars(_UNSEEN))
             rules = [rule_of(one) for one in await list_alerts(session)]
             reached = await self._reached(session, rules, now)
         raised: list[Reached] = []
@@ -74,8 +84,15 @@ class Evaluator:
                 alerts = sorted({one.rule.id for one in new})
                 log.info("alerts raised", count=len(new), alerts=alerts)
             raised += new
+        await self._note_seen(unseen, now)
         evaluated("thresholds", now)
         return raised
+
+    async def _note_seen(self, months: Sequence[str], now: datetime) -> None:
+        """Note that months were looked at after their close: they need not be again for ever."""
+        if months:
+            async with self._engine.begin() as connection:
+                await connection.execute(_SEEN, {"months": list(months), "now": now})
 
     async def _reached(
         self, session: AsyncSession, rules: Sequence[Rule], now: datetime
@@ -97,7 +114,10 @@ class Evaluator:
 
 
 async def _months(session: AsyncSession, rules: Sequence[Rule], now: datetime) -> list[str]:
-    """Name the months to look at: from the first that an alert looks at and is open, to now's."""
+    """Name the months to look at: from the first that an alert looks at and is open, to now's.
+
+    One that is closed is among them for a day, and until it was looked at once since.
+    """
     span = (await session.execute(_SPAN, {"before": now - _AFTER_CLOSE})).one()
     if not rules or span.first is None:
         return []

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from prometheus_client import Counter, Gauge
 
-from services.invoicer.notifying.notices import ALERTS, NoticeType
+from services.invoicer.notifying.outbox.notices import ALERTS, NoticeType
 
 Work = Literal["thresholds", "sources"]
 

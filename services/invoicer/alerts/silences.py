@@ -16,8 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.invoicer.alerts.metrics import evaluated, told
-from services.invoicer.notifying.notices import Notice, NoticeType
-from services.invoicer.notifying.outbox import put_all
+from services.invoicer.notifying.outbox.notices import Notice, NoticeType
+from services.invoicer.notifying.outbox.putting import put_all
 from shared.broker import end_offsets
 from shared.clock import Clock, present
 from shared.errors import UnavailableError

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 
 from services.invoicer.following import inbox
 from services.invoicer.following.standing import FOLLOWED, OPEN, standing
-from services.invoicer.notifying.invoices import tell
+from services.invoicer.notifying.outbox.invoices import tell
 from services.invoicer.patience import Patience
 from services.invoicer.stripe_gateway import StripeGateway
 from services.invoicer.stripe_objects import StripeFault, StripeInvoice

@@ -11,7 +11,7 @@ from sqlmodel import col, select, update
 
 from services.invoicer.building import InvoiceKey
 from services.invoicer.delivering import draft_line, frozen_sha256
-from services.invoicer.notifying.invoices import tell
+from services.invoicer.notifying.outbox.invoices import tell
 from services.invoicer.payload import billing_key, invoice_id
 from services.invoicer.runs import get_invoice
 from shared import audit

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from services.invoicer.calls import Calls
 from services.invoicer.following.crediting import list_credits
 from services.invoicer.following.reissuing import reissue_invoice
-from services.invoicer.notifying.invoices import tell
+from services.invoicer.notifying.outbox.invoices import tell
 from services.invoicer.patience import Patience
 from services.invoicer.runs import get_invoice, get_run
 from services.invoicer.stripe_gateway import StripeGateway

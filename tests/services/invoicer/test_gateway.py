@@ -232,6 +232,33 @@ async def test_a_refused_api_key_is_named_by_its_setting_and_never_shown(
     assert raised.value.retry == "later"
 
 
+@pytest.mark.parametrize(
+    ("said", "lacks"),
+    [
+        ("Having the 'rak_invoice_write' permission would", "; it lacks rak_invoice_write"),
+        (
+            "Having the 'rak_a_read', 'rak_b_read' permissions would",
+            "; it lacks rak_a_read or rak_b_read",
+        ),
+        ("Ask the owner of the account: nothing else would", ""),
+    ],
+)
+async def test_a_right_that_the_key_lacks_is_named_and_nothing_of_the_key(
+    said: str, lacks: str
+) -> None:
+    message = (
+        "The provided key 'rk_test_*****shown1' does not have the required permissions for this"
+        f" endpoint on account 'acct_1'. {said} allow this request to continue."
+    )
+    fault = await _fault(
+        Answering(403, _error("invalid_request_error").replace(b"It is so.", message.encode()))
+    )
+    assert str(fault) == (
+        f"Stripe does not let the API key, TALLYBOOK_STRIPE_API_KEY, do this{lacks}"
+    )
+    assert (fault.retry, fault.reach) == ("later", "account")
+
+
 async def test_an_answer_of_another_version_is_refused_before_anything_is_changed() -> None:
     answer = Answering(200, b"{}", content_type="text/plain", stripe_version="2031-01-01.fern")
     fault = await _fault(answer)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.rater.metering import EventTypeMeters, Meter, by_event_type
 from services.rater.tallying import UsageChange, UsageKey, UsageTally
 from services.rater.tokens import TokenPrice, TokenPrices
-from shared.events import InvalidEventError
+from shared.event_errors import InvalidEventError
 from tests.services.rater.strategies import THOROUGH
 
 TYPE = "com.example.usage"

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.invoicer.notifying import deliveries, endpoints
-from services.invoicer.notifying.courier import Courier
-from services.invoicer.notifying.notices import Notice
-from services.invoicer.notifying.outbox import put_all
-from services.invoicer.notifying.rounds import Rounds
+from services.invoicer.notifying.delivery import overview
+from services.invoicer.notifying.delivery.rounds import Rounds
+from services.invoicer.notifying.endpoints import store
+from services.invoicer.notifying.outbox.notices import Notice
+from services.invoicer.notifying.outbox.putting import put_all
+from services.invoicer.notifying.transport.courier import Courier
 from shared.clock import present
 from shared.settings import Settings
 from shared.tables.notices import NoticeEndpoint
@@ -49,7 +50,7 @@ class Telling:
     async def add(self, url: str, *types: str) -> NoticeEndpoint:
         """Add an endpoint."""
         async with self.world.sessions("tallybook_invoicer") as session:
-            return await endpoints.add_endpoint(
+            return await store.add_endpoint(
                 session,
                 self.settings,
                 url,
@@ -75,10 +76,10 @@ class Telling:
         """Give the state of each delivery, the newest first."""
         return [one.state for one in await self.listed()]
 
-    async def listed(self) -> Sequence[deliveries.Listed]:
+    async def listed(self) -> Sequence[overview.Listed]:
         """Give the deliveries, the newest first."""
         async with self.world.sessions("tallybook_invoicer") as session:
-            return await deliveries.list_deliveries(session)
+            return await overview.list_deliveries(session)
 
 
 @contextlib.asynccontextmanager

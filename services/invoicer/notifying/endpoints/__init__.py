@@ -1,0 +1,1 @@
+"""Who is told: endpoints, which people add, try and remove."""

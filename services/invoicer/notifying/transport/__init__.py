@@ -1,0 +1,1 @@
+"""How one message gets to one receiver, by HTTP or as a letter, and what its answer means."""
