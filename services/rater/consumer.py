@@ -4,19 +4,23 @@ The offsets in Postgres are the truth; Kafka's are never committed. On assignmen
 partition is paused at once, its offset looked up, sought and only then resumed, as a seek
 without the pause lets records through first (aiokafka #738). Should records come that do not
 follow the known offset all the same, they are not handled: the partition is sought again.
+
+Offsets may be missing from the log: a transaction's marker has one and is no record. So with
+the records that were fetched stands from where on the log was read for them, and they are
+handled where the books' offset lies between that and the last of them.
 """
 
 import asyncio
 import os
 import sys
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.subscriber.usecase import BatchSubscriber
@@ -36,13 +40,17 @@ BEHIND = Gauge("tallybook_rater_behind_records", "Records of its partitions not 
 
 _FETCH_BYTES = 8_000_000
 
-_PART = 2_500
+_FETCH_RECORDS = 2_500
 """Records that are fetched in one go; anything else has to wait for so long."""
 
 _WAIT_MS = 50
 
-Run = list[ConsumerRecord]
-"""Records of one partition that follow each other."""
+
+class Run(NamedTuple):
+    """Records of one partition: all that its log holds from an offset on to the last of them."""
+
+    begins: int
+    records: list[ConsumerRecord]
 
 
 class Positions:
@@ -51,6 +59,8 @@ class Positions:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.next: dict[tuple[str, int], int] = {}
+        self._read: dict[tuple[str, int], int] = {}
+        self._sought: set[tuple[str, int]] = set()
         self._gaps: dict[tuple[str, int], tuple[int, int]] = {}
 
     async def look_up(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
@@ -67,22 +77,45 @@ class Positions:
         known = {(row["topic"], row["partition"]): row["next"] for row in rows}
         return {partition: known[partition.topic, partition.partition] for partition in first}
 
-    def follows(self, place: tuple[str, int], offset: int, expected: int | None = None) -> bool:
-        """Tell whether a record may be handled next, or after those before `expected`.
+    def start(self, place: tuple[str, int], offset: int) -> None:
+        """Note where a partition stands in the books, from where on its log is read now."""
+        self.next[place] = self._read[place] = offset
+        self._sought.add(place)
 
-        A record beyond the next offset is right only where the log has a gap, such as the
-        marker of a transaction. That is believed when it comes a second time, after a seek.
+    def knows(self, place: tuple[str, int]) -> bool:
+        """Tell whether a partition's log is read from its right place."""
+        return place in self._read
+
+    def take(self, records: list[ConsumerRecord]) -> Run | None:
+        """Make a run of the records that were fetched next, or give None: they do not follow.
+
+        What is fetched without a break follows what came before, even beyond a gap. The first
+        records after a seek must be those that were sought; where the log has a gap just there,
+        that is believed when they come a second time.
         """
-        expected = self.next[place] if expected is None else expected
-        if offset == expected or self._gaps.get(place) == (expected, offset):
-            return True
-        self._gaps[place] = (expected, offset)
-        return False
+        place, first = place_of(records), records[0].offset
+        begins = self._read[place]
+        if first < begins:
+            return None
+        if place in self._sought and first > begins and self._gaps.get(place) != (begins, first):
+            self._gaps[place] = (begins, first)
+            return None
+        self._sought.discard(place)
+        self._gaps.pop(place, None)
+        self._read[place] = records[-1].offset + 1
+        return Run(begins, records)
 
-    def forget(self, partitions: Sequence[TopicPartition]) -> None:
+    def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Take partitions out that are no longer ours, or must be looked up again."""
         for partition in partitions:
-            self.next.pop((partition.topic, partition.partition), None)
+            place = (partition.topic, partition.partition)
+            self.next.pop(place, None)
+            self._read.pop(place, None)
+
+    def doubt(self) -> list[TopicPartition]:
+        """Believe in no gap any more, as records were lost on the way; name all partitions."""
+        self._gaps.clear()
+        return [TopicPartition(*place) for place in sorted(self._read)]
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -133,6 +166,7 @@ class UsageConsumer:
         """Hand over what the records go to; call it before the broker starts."""
         self._rating = rating
         self._positions = Positions(pool)
+        self._ahead = None
 
     @property
     def positions(self) -> Positions:
@@ -182,7 +216,7 @@ class UsageConsumer:
                     " records were lost, or the topic was made anew"
                 )
             consumer.seek(partition, offset)
-            self.positions.next[partition.topic, partition.partition] = offset
+            self.positions.start((partition.topic, partition.partition), offset)
             consumer.resume(partition)
 
     async def pass_gaps(self) -> None:
@@ -232,7 +266,11 @@ class UsageConsumer:
             ahead, self._ahead = self._ahead, None
             runs = [] if ahead is None else await ahead
             return await self._fetch(consumer, runs, _WAIT_MS)
+        except ConsumerStoppedError:
+            raise
         except KafkaError:
+            # What was fetched just before is lost, and aiokafka would go on after it.
+            self.start_from_books(self.positions.doubt())
             raise
         except Exception as error:
             places = ", ".join(
@@ -250,16 +288,26 @@ class UsageConsumer:
     ) -> list[Run]:
         """Add to `runs` what is there, up to a batch; wait for some where there is none."""
         most = self._settings.rater_batch_records
-        fetched = sum(map(len, runs))
+        fetched = sum(len(run.records) for run in runs)
         while fetched < most:
-            part = min(_PART, most - fetched)
-            found = await consumer.getmany(timeout_ms=0 if runs else wait_ms, max_records=part)
+            found: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
+                timeout_ms=0 if runs else wait_ms, max_records=min(_FETCH_RECORDS, most - fetched)
+            )
             if not found:
                 break
-            runs += found.values()
             fetched += sum(map(len, found.values()))
+            runs += self._taken(found)
             await asyncio.sleep(0)
         return runs
+
+    def _taken(self, found: Mapping[TopicPartition, list[ConsumerRecord]]) -> list[Run]:
+        """Make runs of what was fetched; seek again where it does not follow."""
+        positions = self.positions
+        # Those that are not looked up yet come again once they are.
+        known = {one: records for one, records in found.items() if positions.knows(tuple(one))}
+        taken = {partition: positions.take(records) for partition, records in known.items()}
+        self.start_from_books([partition for partition, run in taken.items() if run is None])
+        return [run for run in taken.values() if run is not None]
 
     def _read_ahead(self) -> None:
         """Fetch what comes next while nothing else is to be done."""
@@ -271,7 +319,9 @@ class UsageConsumer:
 
     async def _parse(self, runs: list[Run]) -> KafkaMessage:
         """Pass the records on as they are: FastStream's own parsing costs more than rating."""
-        return KafkaMessage(body=runs, raw_message=runs[0], consumer=self._subscriber.consumer)
+        return KafkaMessage(
+            body=runs, raw_message=runs[0].records, consumer=self._subscriber.consumer
+        )
 
     async def _handle(self, runs: list[Run]) -> None:
         """Handle a batch. No exception leaves it: FastStream would go on to the next batch."""
@@ -285,31 +335,26 @@ class UsageConsumer:
             log.exception("the rater stops: it cannot go on without losing events")
             _give_up(f"unexpected while rating: {name_error(error)}")
 
-    def _in_order(self, runs: Sequence[Run]) -> list[Run]:
-        """Give the records that come next; seek again where others came."""
-        positions = self.positions
-        ready: list[Run] = []
-        strays: list[TopicPartition] = []
-        for place, of_place in _by_partition(runs).items():
-            expected = positions.next.get(place)
-            if expected is None:
-                continue  # not looked up yet: they come again once it is
-            following: list[Run] = []
-            for run in of_place:
-                unhandled = _from(run, expected)
-                if not unhandled:
-                    continue
-                if not positions.follows(place, unhandled[0].offset, expected):
-                    strays.append(TopicPartition(*place))
-                    break
-                following.append(unhandled)
-                expected = unhandled[-1].offset + 1
-            else:
-                ready += following
-        self.start_from_books(sorted(strays))
-        return ready
+    def _in_order(self, runs: Sequence[Run]) -> list[list[ConsumerRecord]]:
+        """Give the records that come next; seek again where something is missing before them."""
+        expected = dict(self.positions.next)
+        ready: list[list[ConsumerRecord]] = []
+        strays: set[tuple[str, int]] = set()
+        for run in runs:
+            place = place_of(run.records)
+            if place not in expected:
+                continue  # it was given away, or is sought again
+            unhandled = _from(run.records, expected[place])
+            if not unhandled:
+                continue
+            if expected[place] < run.begins:
+                strays.add(place)
+            ready.append(unhandled)
+            expected[place] = unhandled[-1].offset + 1
+        self.start_from_books([TopicPartition(*place) for place in sorted(strays)])
+        return [records for records in ready if place_of(records) not in strays]
 
-    async def _post(self, runs: list[Run]) -> None:
+    async def _post(self, runs: list[list[ConsumerRecord]]) -> None:
         """Post records, trying again for as long as Postgres is away."""
         assert self._rating is not None
         delay = 0.1
@@ -334,7 +379,7 @@ class UsageConsumer:
                         self.positions.next[place] = offset
                 return
 
-    def _still_to_do(self, runs: Sequence[Run]) -> list[Run]:
+    def _still_to_do(self, runs: Sequence[list[ConsumerRecord]]) -> list[list[ConsumerRecord]]:
         """Leave out what was lost with its partition, or handled by another, in the meantime."""
         known = self.positions.next
         ours = [run for run in runs if place_of(run) in known]
@@ -345,17 +390,9 @@ class UsageConsumer:
 _OFFSET = attrgetter("offset")
 
 
-def _from(run: Run, offset: int) -> Run:
-    """Give the records of a run from an offset on."""
-    return run[bisect_left(run, offset, key=_OFFSET) :]
-
-
-def _by_partition(runs: Sequence[Run]) -> dict[tuple[str, int], list[Run]]:
-    """Sort runs by partition."""
-    found: dict[tuple[str, int], list[Run]] = {}
-    for run in runs:
-        found.setdefault(place_of(run), []).append(run)
-    return found
+def _from(records: list[ConsumerRecord], offset: int) -> list[ConsumerRecord]:
+    """Give the records from an offset on."""
+    return records[bisect_left(records, offset, key=_OFFSET) :]
 
 
 async def _decode(message: KafkaMessage) -> list[Run]:

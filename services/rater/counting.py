@@ -46,7 +46,7 @@ async def count_usage(
             else None
             for row, event in zip(rows, events, strict=True)
         ]
-        tally.add_events(EventColumns.of(events), contract_ids, rules.prices)
+        tally.add(EventColumns.of(events), contract_ids, rules.prices)
         for _ in rows:
             on_event()
     return tally.change(rules.prices)

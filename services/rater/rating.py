@@ -161,21 +161,29 @@ class Rating:
         used = UsageTally()
         left = iter(parts)
         part = next(left, None)
+        failure: Exception | None = None
 
         async def rows() -> AsyncIterator[bytes]:
-            nonlocal part
+            nonlocal part, failure
             yield BEGIN
-            while part is not None and rules.by_customer.keys() >= set(part.customer_ids):
-                contract_ids = rules.contract_ids(part.customer_ids, part.times)
-                yield rows_of(part, contract_ids, state.batch_id)
-                used.add_events(part, contract_ids, rules.prices)
-                await asyncio.sleep(0)  # Kafka and whoever asks after the rater get their turn
-                part = next(left, None)
+            try:
+                while part is not None and rules.by_customer.keys() >= set(part.customer_ids):
+                    contract_ids = rules.contract_ids(part.customer_ids, part.times)
+                    yield rows_of(part, contract_ids, state.batch_id)
+                    used.add(part, contract_ids, rules.prices)
+                    await asyncio.sleep(0)  # Kafka and whoever asks after the rater get a turn
+                    part = next(left, None)
+            except Exception as error:
+                # Raised here it would leave asyncpg waiting for an answer, where Postgres has
+                # refused a row before.
+                failure = error
             yield END
 
         while part is not None:
             await know_customers(connection, rules, set(part.customer_ids))
             await ledger.copy_events(connection, rows())
+            if failure is not None:
+                raise failure
         return used
 
 
@@ -188,7 +196,7 @@ async def rate(
 ) -> None:
     """Meter and price events that were stored: totals and line items."""
     used = UsageTally()
-    used.add_events(EventColumns.of(events), contract_ids, rules.prices)
+    used.add(EventColumns.of(events), contract_ids, rules.prices)
     await post_usage(connection, rules, state, used.change(rules.prices))
 
 

@@ -81,18 +81,6 @@ class UsageTally:
         self._members: dict[_Group, list[set[str]]] = {}
 
     def add(
-        self,
-        contract_id: str,
-        segment: datetime,
-        meters: EventTypeMeters,
-        group: tuple[str | None, ...],
-        values: tuple[int | Decimal, ...],
-        members: tuple[str | None, ...] = (),
-    ) -> None:
-        """Count one event in; `segment` is the part of a month with one set of token prices."""
-        self._add([(contract_id, segment, meters, group)], [values], [members])
-
-    def add_events(
         self, events: EventColumns, contract_ids: Sequence[str | None], prices: TokenPrices
     ) -> None:
         """Count events in, each under its contract and the month of its time; unpriced ones not."""
@@ -101,27 +89,20 @@ class UsageTally:
             priced = [None not in pair for pair in pairs]
             events = events.where(priced)
             contract_ids = list(compress(contract_ids, priced))
-        if contract_ids:
-            segments = _segments(events.times, prices)
-            # Each is a `_Group`: there is no None left.
-            keys: list[Any] = list(
-                zip(contract_ids, segments, events.meters, events.groups, strict=True)
-            )
-            self._add(keys, events.values, events.members)
-
-    def _add(
-        self,
-        keys: Sequence[_Group],
-        values: Sequence[_Values],
-        members: Sequence[tuple[str | None, ...]],
-    ) -> None:
+        if not contract_ids:
+            return
+        segments = _segments(events.times, prices)
+        # Each is a `_Group`: there is no None left.
+        keys: list[Any] = list(
+            zip(contract_ids, segments, events.meters, events.groups, strict=True)
+        )
         gathered = self._gathered
-        for key, of_one in zip(keys, values, strict=True):
-            gathered[key].append(of_one)
-        if any(members):
-            for key, of_event in zip(keys, members, strict=True):
-                found = self._members.setdefault(key, [set() for _ in of_event])
-                for seen, member in zip(found, of_event, strict=True):
+        for key, values in zip(keys, events.values, strict=True):
+            gathered[key].append(values)
+        if any(events.members):
+            for key, members in zip(keys, events.members, strict=True):
+                found = self._members.setdefault(key, [set() for _ in members])
+                for seen, member in zip(found, members, strict=True):
                     if member is not None:
                         seen.add(member)
         self._pending += len(keys)

@@ -14,7 +14,7 @@ from services.rater.tokens import TokenPrices
 from shared.event_data import read_data
 from shared.events import read_event
 from shared.periods import Period
-from tests.services.rater.factories import shipped_catalogue
+from tests.services.rater.factories import shipped_catalogue, used
 
 DOCS = Path(__file__).parents[2] / "docs"
 MONTH = Period(2026, 11)
@@ -32,13 +32,14 @@ def test_events_of_your_own_cost_what_the_page_says() -> None:
     event = read_event(json.dumps(json.loads(block(page, "json"))).encode())
     meters = by_event_type(catalogue.meters)[event.type]
     tally = UsageTally()
-    tally.add("con_1", MONTH.start, meters, *meters.read(read_data(event)))
-    used = tally.change(TokenPrices()).totals()
+    reading = meters.read(read_data(event))
+    tally.add(used(MONTH.start, meters, reading), ["con_1"], TokenPrices())
+    quantities = tally.change(TokenPrices()).totals()
     costs = {
         charge.code: total(
             price(
                 charge,
-                used[UsageKey("con_1", str(MONTH), charge.meter, "", "")]
+                quantities[UsageKey("con_1", str(MONTH), charge.meter, "", "")]
                 if is_metered(charge)
                 else Decimal(0),
                 Coverage.whole(MONTH),

@@ -1,12 +1,14 @@
 """What must always hold of the books, at every commit; and that each check can fail."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
+from typing import Any
 
 import asyncpg
 import pytest
 
+from services.rater.copy_rows import rows_of
 from services.rater.rating import Rating
 from shared.database import Role, open_pool
 from shared.events import TimeLimits
@@ -154,6 +156,43 @@ async def test_what_is_known_is_taken_out_wherever_it_stands_in_a_large_batch(
         assert await world.out_of_balance() == []
         rows = await world.fetch("SELECT stored, duplicates FROM batches ORDER BY first_offset")
         assert [tuple(row) for row in rows] == [(10, 0), (5_990, 20), (0, 10), (0, 6)]
+
+
+async def test_a_fault_while_rows_are_sent_is_told_at_once(
+    new_world: OpenWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Postgres has refused a row by then; nothing hangs, and the next batch goes."""
+    async with new_world() as world:
+        topic = world.settings.usage_topic
+        await world.fetch("INSERT INTO offsets (topic, partition, next) VALUES ($1, 0, 0)", topic)
+        events = [encoded(event) for event in executions("many", 3_000, period=world.period)]
+        received = int(world.period.end.timestamp() * 1000)
+        records = [
+            LogRecord(value, offset, topic=topic, timestamp=received)
+            for offset, value in enumerate(events[:10] + events)
+        ]
+        async with await open_pool(world.settings, "tallybook_rater", size=1) as pool:
+            rating = Rating(pool, TimeLimits(max_age_days=90, max_skew_seconds=300))
+            await rating.handle([records[:10]], {(topic, 0): 0})
+            with monkeypatch.context() as patch:
+                patch.setattr("services.rater.rating.rows_of", _at_the_second_call(RuntimeError))
+                async with asyncio.timeout(60):
+                    with pytest.raises(RuntimeError):
+                        await rating.handle([records[10:]], {(topic, 0): 10})
+            await rating.handle([records[10:]], {(topic, 0): 10})
+        assert (await world.totals()).events == {"many": 3_000}
+
+
+def _at_the_second_call(error: type[Exception]) -> Callable[..., bytes]:
+    """Write rows once, and fail from then on."""
+    calls = iter([rows_of])
+
+    def write(*arguments: Any) -> bytes:
+        for written in calls:
+            return written(*arguments)
+        raise error
+
+    return write
 
 
 async def _rate_from_the_start(world: World) -> Totals:

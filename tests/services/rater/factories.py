@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import services.rater.catalogue
+from services.rater.batch import EventColumns, StoredEvent
 from services.rater.catalogue.document import Catalogue, read_catalogue
-from services.rater.metering import EventTypeMeters, by_event_type
+from services.rater.metering import EventTypeMeters, Reading, by_event_type
 from services.rater.pricing import (
     Charge,
     Coverage,
@@ -31,6 +32,16 @@ STARTS = datetime(2026, 1, 1, tzinfo=UTC)
 WHOLE = Coverage.whole(Period(2026, 10))
 """All of a month of 31 days."""
 CATALOGUE_FILE = Path(services.rater.catalogue.__file__).parent / "bizbot.yaml"
+
+
+def used(time: datetime, meters: EventTypeMeters, *readings: Reading) -> EventColumns:
+    """Give events of which nothing matters but their time and what meters read of them."""
+    return EventColumns.of(
+        [
+            StoredEvent("", "", "", "", time, "", b"", 0, 0, time, meters, *reading)
+            for reading in readings
+        ]
+    )
 
 
 @cache

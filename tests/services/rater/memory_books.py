@@ -142,7 +142,7 @@ class Books:
         contract_ids: Sequence[str | None],
     ) -> UsageChange:
         tally = UsageTally()
-        tally.add_events(EventColumns.of(events), contract_ids, self._prices)
+        tally.add(EventColumns.of(events), contract_ids, self._prices)
         change = tally.change(self._prices)
         if change:
             self._open(state, change.contract_months() - self._rules.opened)
@@ -278,7 +278,7 @@ class Books:
                 continue
             if (row["contract_id"], str(Period.of(row["time"]))) in months:
                 event = stored_event(row, self._meters)
-                tally.add_events(EventColumns.of([event]), [row["contract_id"]], self._prices)
+                tally.add(EventColumns.of([event]), [row["contract_id"]], self._prices)
         return tally.change(self._prices)
 
     def _owed(

@@ -14,6 +14,7 @@ from services.rater.metering import EventTypeMeters, Meter, by_event_type
 from services.rater.tallying import UsageChange, UsageKey, UsageTally
 from services.rater.tokens import TokenPrice, TokenPrices
 from shared.event_errors import InvalidEventError
+from tests.services.rater.factories import used
 from tests.services.rater.strategies import THOROUGH
 
 TYPE = "com.example.usage"
@@ -101,9 +102,10 @@ def nonzero(quantities: dict[UsageKey, Fraction]) -> dict[UsageKey, Fraction]:
 def changed(events: Iterable[dict[str, Any]], prices: TokenPrices | None = None) -> UsageChange:
     """Meter a batch, as the rater does."""
     tally = UsageTally()
-    for event in events:
-        tally.add("con_1", MONTH, OF_TYPE, *OF_TYPE.read(event))
-    return tally.change(prices or TokenPrices())
+    readings = [OF_TYPE.read(event) for event in events]
+    prices = prices or TokenPrices()
+    tally.add(used(MONTH, OF_TYPE, *readings), ["con_1"] * len(readings), prices)
+    return tally.change(prices)
 
 
 def tallied(batches: Iterable[Sequence[dict[str, Any]]]) -> dict[UsageKey, Fraction]:
@@ -169,7 +171,8 @@ def test_contracts_and_months_are_kept_apart() -> None:
     tally = UsageTally()
     november = datetime(2026, 11, 1, tzinfo=UTC)
     for contract_id, month in (("con_1", MONTH), ("con_1", november), ("con_2", MONTH)):
-        tally.add(contract_id, month, OF_TYPE, *OF_TYPE.read({"units": 2, "user": "u"}))
+        events = used(month, OF_TYPE, OF_TYPE.read({"units": 2, "user": "u"}))
+        tally.add(events, [contract_id], TokenPrices())
     change = tally.change(TokenPrices())
     places = {("con_1", "2026-10"), ("con_1", "2026-11"), ("con_2", "2026-10")}
     assert change.contract_months() == places
@@ -257,7 +260,8 @@ def test_tokens_are_kept_by_the_price_in_force_too() -> None:
         (half, "n", 4),
         (MONTH, None, 8),
     ):
-        tally.add("con_1", segment, of_type, *of_type.read({"model": model, "tokens": amount}))
+        reading = of_type.read({"model": model, "tokens": amount})
+        tally.add(used(segment, of_type, reading), ["con_1"], prices)
     added = tally.change(prices).added
     kept = {
         (key.dimension, key.value): total for key, total in added.items() if key.meter != "other"
