@@ -28,7 +28,7 @@ demo: $(VENV)/.local  ## run the whole path on the embedded stack (ARGS="--scale
 	$(BIN)/tallybook demo $(ARGS)
 
 test: $(VENV)/.dev  ## every test, on real servers (STACK=embedded|containers|urls)
-	TALLYBOOK_TEST_STACK=$(STACK) $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	TALLYBOOK_TEST_STACK=$(STACK) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: $(VENV)/.dev  ## the tests that need no server
 	$(BIN)/python -m pytest --ignore tests/integration -n auto --dist worksteal $(ARGS)

@@ -5,7 +5,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from shared.errors import UnavailableError
-from shared.kafka_access import kafka_client
+from shared.kafka_access import finish, kafka_client
 from shared.settings import Settings
 
 _RETENTION_MS = 90 * 24 * 3600 * 1000
@@ -33,7 +33,7 @@ async def create_topic(settings: Settings) -> bool:
     try:
         await admin.start()
     except KafkaError as error:
-        await admin.close()
+        await finish(admin.close())
         raise KafkaUnavailableError(servers, error) from error
     try:
         topic = NewTopic(
@@ -56,7 +56,7 @@ async def create_topic(settings: Settings) -> bool:
             raise KafkaUnavailableError(servers, refusal(message))
         return True
     finally:
-        await admin.close()
+        await finish(admin.close())
 
 
 async def end_offsets(settings: Settings) -> dict[int, int]:
@@ -86,4 +86,4 @@ async def _offset_range(settings: Settings) -> tuple[dict[int, int], dict[int, i
     except KafkaError as error:
         raise KafkaUnavailableError(servers, error) from error
     finally:
-        await consumer.stop()
+        await finish(consumer.stop())

@@ -3,7 +3,9 @@
 I/O: reads the files of certificates that the settings name.
 """
 
+import asyncio
 import ssl
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,18 @@ def kafka_security(settings: Settings) -> BaseSecurity | None:
             use_ssl=context is not None,
         )
     return None if context is None else BaseSecurity(ssl_context=context, use_ssl=True)
+
+
+async def finish(closing: Awaitable[object]) -> None:
+    """Wait until a client of aiokafka is closed, and be cancelled if that was asked meanwhile.
+
+    aiokafka waits for a task of its own that it cancels, and takes the cancellation of whoever
+    closes it for that one: a stop in just this moment would be forgotten.
+    """
+    await closing
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _trust(settings: Settings) -> ssl.SSLContext:

@@ -15,6 +15,7 @@ from infra.local.errors import StackError
 from infra.local.kafka_jars import kafka_class_path
 from infra.local.ports import is_free
 from infra.local.supervisor import Program
+from shared.kafka_access import finish
 
 # On a small machine that Kafka shares, the JVM's own threads cost more than they give: with the
 # first compiler only and the serial collector it used a third less processor time under load,
@@ -65,7 +66,7 @@ async def _is_ready(port: int, address: str) -> bool:
     except (KafkaError, OSError, TimeoutError):
         return False
     finally:
-        await admin.close()
+        await finish(admin.close())
     return True
 
 

@@ -8,7 +8,7 @@ and a close, which waits for the end of the log, would wait for ever.
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.database import Pool
-from shared.kafka_access import kafka_client
+from shared.kafka_access import finish, kafka_client
 from shared.settings import Settings
 
 _POLL_MS = 500
@@ -34,7 +34,7 @@ async def end_of_gap(settings: Settings, partition: TopicPartition, first: int) 
         position: int = await reader.position(partition)
         return position if position > first else None
     finally:
-        await reader.stop()
+        await finish(reader.stop())
 
 
 async def move_past_gap(pool: Pool, partition: TopicPartition, first: int, end: int) -> bool:

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from shared.broker import KafkaUnavailableError
-from shared.kafka_access import kafka_client
+from shared.kafka_access import finish, kafka_client
 from shared.settings import Settings
 
 
@@ -38,4 +38,4 @@ async def write_again(
         raise KafkaUnavailableError(servers, error) from error
     finally:
         with contextlib.suppress(KafkaError):
-            await producer.stop()
+            await finish(producer.stop())
