@@ -1,6 +1,7 @@
 """What must always hold of the books, at every commit; and that each check can fail."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any
@@ -165,7 +166,7 @@ async def test_a_fault_while_rows_are_sent_is_told_at_once(
     async with new_world() as world:
         topic = world.settings.usage_topic
         await world.fetch("INSERT INTO offsets (topic, partition, next) VALUES ($1, 0, 0)", topic)
-        events = [encoded(event) for event in executions("many", 3_000, period=world.period)]
+        events = [encoded(event) for event in executions("many", 6_000, period=world.period)]
         received = int(world.period.end.timestamp() * 1000)
         records = [
             LogRecord(value, offset, topic=topic, timestamp=received)
@@ -175,22 +176,25 @@ async def test_a_fault_while_rows_are_sent_is_told_at_once(
             rating = Rating(pool, TimeLimits(max_age_days=90, max_skew_seconds=300))
             await rating.handle([records[:10]], {(topic, 0): 0})
             with monkeypatch.context() as patch:
-                patch.setattr("services.rater.rating.rows_of", _at_the_second_call(RuntimeError))
+                patch.setattr("services.rater.rating.rows_of", _at_the_third_call(RuntimeError))
                 async with asyncio.timeout(60):
                     with pytest.raises(RuntimeError):
                         await rating.handle([records[10:]], {(topic, 0): 10})
             await rating.handle([records[10:]], {(topic, 0): 10})
-        assert (await world.totals()).events == {"many": 3_000}
+        assert (await world.totals()).events == {"many": 6_000}
 
 
-def _at_the_second_call(error: type[Exception]) -> Callable[..., bytes]:
-    """Write rows once, and fail from then on."""
-    calls = iter([rows_of])
+def _at_the_third_call(error: type[Exception]) -> Callable[..., bytes]:
+    """Write rows twice, the second time slowly, and fail from then on."""
+    calls = 0
 
     def write(*arguments: Any) -> bytes:
-        for written in calls:
-            return written(*arguments)
-        raise error
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise error
+        time.sleep(0.5 * (calls - 1))  # by then Postgres has refused what it had
+        return rows_of(*arguments)
 
     return write
 
