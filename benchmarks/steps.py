@@ -21,7 +21,7 @@ from infra.local.installation import Installation, environment_of
 from infra.local.stack import answers
 from infra.local.supervisor import Program
 from services.rater.batch import EventColumns, StoredEvent
-from services.rater.copy_rows import BEGIN, COLUMNS, END, rows_of
+from services.rater.copy_rows import COLUMNS, rows_of, stream_of
 from shared.broker import end_offsets
 from shared.database import POSTING_LOCK, Connection
 from shared.events import STRUCTURED, CloudEvent
@@ -174,13 +174,12 @@ async def copy_columns(installation: Installation, events: Sequence[tuple[str, b
     parts = [EventColumns.of(part) for part in batched(_stored(events), COPY_BATCH)]
 
     async def rows() -> AsyncIterator[bytes]:
-        yield BEGIN
         for part in parts:
             yield rows_of(part, [_CONTRACT_ID] * len(part.ids), _BATCH_ID)
-        yield END
 
     async def store(connection: Connection) -> None:
-        await connection.copy_to_table(_COPIED, columns=COLUMNS, source=rows(), format="binary")
+        source = stream_of(rows())
+        await connection.copy_to_table(_COPIED, columns=COLUMNS, source=source, format="binary")
 
     return await _copy(installation, len(events), store)
 

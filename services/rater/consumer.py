@@ -16,7 +16,7 @@ import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -158,15 +158,14 @@ class UsageConsumer:
             parser=self._parse,
             decoder=_decode,
         )
-        self._subscriber.get_msg = self._get_runs  # type: ignore[method-assign,assignment]  # no hook
         assert isinstance(self._subscriber, BatchSubscriber)
+        cast("Any", self._subscriber).get_msg = self._get_runs  # FastStream has no hook for it
         self._subscriber(self._handle)
 
     def use(self, rating: Rating, pool: Pool) -> None:
         """Hand over what the records go to; call it before the broker starts."""
         self._rating = rating
         self._positions = Positions(pool)
-        self._ahead = None
 
     @property
     def positions(self) -> Positions:
@@ -216,7 +215,7 @@ class UsageConsumer:
                     " records were lost, or the topic was made anew"
                 )
             consumer.seek(partition, offset)
-            self.positions.start((partition.topic, partition.partition), offset)
+            self.positions.start(partition, offset)
             consumer.resume(partition)
 
     async def pass_gaps(self) -> None:
@@ -304,7 +303,7 @@ class UsageConsumer:
         """Make runs of what was fetched; seek again where it does not follow."""
         positions = self.positions
         # Those that are not looked up yet come again once they are.
-        known = {one: records for one, records in found.items() if positions.knows(tuple(one))}
+        known = {one: records for one, records in found.items() if positions.knows(one)}
         taken = {partition: positions.take(records) for partition, records in known.items()}
         self.start_from_books([partition for partition, run in taken.items() if run is None])
         return [run for run in taken.values() if run is not None]

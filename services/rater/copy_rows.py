@@ -5,7 +5,7 @@ is written in one go, and what many rows begin with is written once. The format 
 PostgreSQL's documentation of COPY: each value after its length, which is -1 for a null.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from struct import Struct
@@ -18,10 +18,10 @@ COLUMNS = (
 )  # fmt: skip
 """The columns of the events table, in the order in which `rows_of` writes them."""
 
-BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """What comes before the first row: a signature, no flags, no extension."""
 
-END = b"\xff\xff"
+_END = b"\xff\xff"
 """What comes after the last row."""
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -32,6 +32,14 @@ _write_start = Struct("!hiq").pack
 _write_length = Struct("!i").pack
 _write_numbers = Struct(f"!iiiqiqiqi{_DIGEST_BYTES}si").pack
 _write_json_start = Struct("!iB").pack
+
+
+async def stream_of(rows: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Put rows, in parts of any number, into what COPY reads."""
+    yield _BEGIN
+    async for part in rows:
+        yield part
+    yield _END
 
 
 def rows_of(events: EventColumns, contract_ids: Sequence[str | None], batch_id: int) -> bytes:

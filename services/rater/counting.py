@@ -24,9 +24,9 @@ async def count_usage(
     connection: Connection,
     rules: Rules,
     months: Collection[tuple[str, str]],
-    on_event: Callable[[], object] = lambda: None,
+    on_progress: Callable[[int], object] = lambda _events: None,
 ) -> UsageChange:
-    """Count the events of contracts' months; `on_event` is called for each that was read."""
+    """Count the events of contracts' months; `on_progress` is told how many more were read."""
     tally = UsageTally()
     if not months:
         return tally.change(rules.prices)
@@ -47,6 +47,5 @@ async def count_usage(
             for row, event in zip(rows, events, strict=True)
         ]
         tally.add(EventColumns.of(events), contract_ids, rules.prices)
-        for _ in rows:
-            on_event()
+        on_progress(len(rows))
     return tally.change(rules.prices)

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import msgspec
 
-from services.rater.batch import Batch, StoredEvent
-from services.rater.copy_rows import COLUMNS
+from services.rater.batch import Batch, EventColumns, StoredEvent
+from services.rater.copy_rows import COLUMNS, stream_of
 from services.rater.posting import LineItem
 from services.rater.set_aside.naming import event_named
 from services.rater.tallying import UsageChange, UsageKey
@@ -51,15 +51,15 @@ async def move_offsets(
 
 
 async def stored_digests(
-    connection: Connection, events: Sequence[StoredEvent]
+    connection: Connection, parts: Sequence[EventColumns]
 ) -> dict[tuple[str, str], bytes]:
     """Give the content digests of those events that the database holds already."""
     rows = await connection.fetch(
         "SELECT e.source, e.id, e.digest FROM events e"
         " JOIN unnest($1::text[], $2::text[]) AS n (source, id)"
         " ON e.source = n.source AND e.id = n.id",
-        [event.source for event in events],
-        [event.id for event in events],
+        [source for events in parts for source in events.sources],
+        [event_id for events in parts for event_id in events.ids],
     )
     return {(row["source"], row["id"]): row["digest"] for row in rows}
 
@@ -70,7 +70,9 @@ async def copy_events(connection: Connection, rows: AsyncIterable[bytes]) -> Non
     Raises `asyncpg.UniqueViolationError` if one is there already. Until all are stored, the
     connection is in use.
     """
-    await connection.copy_to_table("events", columns=COLUMNS, source=rows, format="binary")
+    await connection.copy_to_table(
+        "events", columns=COLUMNS, source=stream_of(rows), format="binary"
+    )
 
 
 async def change_usage(connection: Connection, change: UsageChange) -> Totals:

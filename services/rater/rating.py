@@ -13,8 +13,8 @@ import asyncpg
 from prometheus_client import Counter, Histogram
 
 from services.rater import ledger
-from services.rater.batch import Batch, EventColumns, Record, StoredEvent, next_offsets
-from services.rater.copy_rows import BEGIN, END, rows_of
+from services.rater.batch import Batch, EventColumns, Record, next_offsets
+from services.rater.copy_rows import rows_of
 from services.rater.months import open_contract_months
 from services.rater.posting import usage_line_items
 from services.rater.records import RecordReader
@@ -35,7 +35,7 @@ DELAY = Histogram(
 )
 
 _PART = 2_500
-"""Records read while Postgres stores the ones before; fewer make more statements."""
+"""Records read in one go, while Postgres stores the ones before."""
 
 
 class Rating:
@@ -141,7 +141,7 @@ class Rating:
     ) -> tuple[Batch, UsageTally]:
         """Copy in the events that the database does not hold, also if another adds some now."""
         while True:
-            known = await ledger.stored_digests(connection, batch.events)
+            known = await ledger.stored_digests(connection, batch.parts)
             batch.drop(known, topic)
             self._look_first = bool(known)
             try:
@@ -165,7 +165,6 @@ class Rating:
 
         async def rows() -> AsyncIterator[bytes]:
             nonlocal part, failure
-            yield BEGIN
             try:
                 while part is not None and rules.by_customer.keys() >= set(part.customer_ids):
                     contract_ids = rules.contract_ids(part.customer_ids, part.times)
@@ -177,7 +176,6 @@ class Rating:
                 # Raised here it would leave asyncpg waiting for an answer, where Postgres has
                 # refused a row before.
                 failure = error
-            yield END
 
         while part is not None:
             await know_customers(connection, rules, set(part.customer_ids))
@@ -191,12 +189,12 @@ async def rate(
     connection: Connection,
     rules: Rules,
     state: PostingState,
-    events: Sequence[StoredEvent],
+    events: EventColumns,
     contract_ids: Sequence[str | None],
 ) -> None:
     """Meter and price events that were stored: totals and line items."""
     used = UsageTally()
-    used.add(EventColumns.of(events), contract_ids, rules.prices)
+    used.add(events, contract_ids, rules.prices)
     await post_usage(connection, rules, state, used.change(rules.prices))
 
 

@@ -58,17 +58,13 @@ class RecordReader:
         values = [record.value or b"" for record in records]
         text = in_one(values)
         glance = glance_through(text)
-        if (
-            glance.plain
-            and not glance.suspect
-            and max(map(len, values), default=0) <= MAX_EVENT_BYTES
-        ):
+        events: EventColumns | None = None
+        longest = max(map(len, values), default=0)
+        if glance.plain and not glance.suspect and longest <= MAX_EVENT_BYTES:
             executions = self._meters.get(EXECUTION_FINISHED)
             events = read_at_once(records, text, windows, executions)
-            if events is not None and self._are_new(events):
-                self.batch.parts.append(events)
-                return events
-        events = EventColumns.of(self._read_each(records, windows, glance))
+        if events is None or not self._are_new(events):
+            events = EventColumns.of(self._read_each(records, windows, glance))
         self.batch.parts.append(events)
         return events
 

@@ -1,5 +1,6 @@
 """Rates events that waited for their customer or contract, once there is one."""
 
+from services.rater.batch import EventColumns
 from services.rater.rating import rate
 from services.rater.rereading import EVENT_COLUMNS, stored_event
 from services.rater.rules import Rules, begin_posting, know_customers
@@ -33,18 +34,16 @@ async def _rate_some(connection: Connection) -> int:
             _BATCH,
         )
         await know_customers(connection, rules, {row["customer_id"] for row in rows})
-        events = [stored_event(row, rules.meters) for row in rows]
-        contract_ids = rules.contract_ids(
-            [event.customer_id for event in events], [event.time for event in events]
-        )
+        events = EventColumns.of([stored_event(row, rules.meters) for row in rows])
+        contract_ids = rules.contract_ids(events.customer_ids, events.times)
         await connection.execute(
             "UPDATE events e SET contract_id = n.contract_id, batch_id = $4"
             " FROM unnest($1::text[], $2::text[], $3::text[]) AS n (source, id, contract_id)"
             " WHERE e.source = n.source AND e.id = n.id",
-            [event.source for event in events],
-            [event.id for event in events],
+            events.sources,
+            events.ids,
             contract_ids,
             state.batch_id,
         )
         await rate(connection, rules, state, events, contract_ids)
-    return len(events)
+    return len(rows)

@@ -1,4 +1,4 @@
-"""What the integration tests share: the servers, fresh worlds on them, and logs on failure."""
+"""What the integration tests share: the servers, fresh worlds on them, who is told, and logs."""
 
 import os
 import tempfile
@@ -12,6 +12,8 @@ from tests.integration.harness.databases import Databases
 from tests.integration.harness.servers import Servers, ServersError, running_servers
 from tests.integration.harness.stripe_mock import is_go_there
 from tests.integration.harness.world import World, open_world
+from tests.services.invoicer.notifying.telling import Telling, telling
+from tests.services.invoicer.notifying.transport.receiver import Receiver, running_receiver
 
 _HERE = Path(__file__).parent
 
@@ -92,4 +94,18 @@ def new_world(
 async def world(new_world: OpenWorld) -> AsyncIterator[World]:
     """A world of the test's own."""
     async with new_world() as made:
+        yield made
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of notices."""
+    async with running_receiver() as made:
+        yield made
+
+
+@pytest.fixture
+async def told(world: World) -> AsyncIterator[Telling]:
+    """A world in which notices are delivered when the test says so."""
+    async with telling(world) as made:
         yield made

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.rater import ledger
 from services.rater.batch import EventColumns, StoredEvent
-from services.rater.copy_rows import BEGIN, END, rows_of
+from services.rater.copy_rows import rows_of
 from tests.integration.conftest import OpenWorld
 
 COLUMNS = (
@@ -51,11 +51,9 @@ async def test_rows_are_stored_as_asyncpg_would(new_world: OpenWorld) -> None:
     contract_ids = [None if number % 7 == 0 else f"con_{number % 5}" for number in range(2_000)]
 
     async def rows() -> AsyncIterator[bytes]:
-        yield BEGIN
         for start in range(0, 2_000, 300):
             part = slice(start, start + 300)
             yield rows_of(EventColumns.of(events[part]), contract_ids[part], 5)
-        yield END
 
     async with new_world() as world, world.connect() as connection:
         await connection.execute("CREATE TABLE by_asyncpg (LIKE events INCLUDING ALL)")

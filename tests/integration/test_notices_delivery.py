@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -16,21 +15,8 @@ from services.invoicer.notifying.transport.answers import Answer
 from shared.errors import ConflictingStateError, NotFoundError
 from shared.moments import format_moment
 from tests.integration.harness.waiting import until
-from tests.integration.harness.world import World
-from tests.services.invoicer.notifying.telling import ACTOR, MOMENT, Telling, notice, telling
+from tests.services.invoicer.notifying.telling import ACTOR, MOMENT, Telling, notice
 from tests.services.invoicer.notifying.transport.receiver import Receiver, running_receiver
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with running_receiver() as made:
-        yield made
-
-
-@pytest.fixture
-async def told(world: World) -> AsyncIterator[Telling]:
-    async with telling(world) as made:
-        yield made
 
 
 async def test_each_type_arrives_once_and_signed(told: Telling, receiver: Receiver) -> None:

@@ -1,6 +1,5 @@
 """Notices that all their receivers have had for long are deleted, and no others."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -19,18 +18,6 @@ from tests.services.invoicer.notifying.telling import ACTOR, Telling, notice, te
 from tests.services.invoicer.notifying.transport.receiver import Receiver, running_receiver
 
 DAYS = 90
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with running_receiver() as made:
-        yield made
-
-
-@pytest.fixture
-async def told(world: World) -> AsyncIterator[Telling]:
-    async with telling(world) as made:
-        yield made
 
 
 async def prune(told: Telling, *, days: int = DAYS, **later: float) -> int:

@@ -17,15 +17,9 @@ from tests.integration.harness.commands import tallybook_here
 from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
 from tests.services.invoicer.notifying.telling import notice, telling
-from tests.services.invoicer.notifying.transport.receiver import Receiver, running_receiver
+from tests.services.invoicer.notifying.transport.receiver import Receiver
 
 PRIVATE = {"TALLYBOOK_WEBHOOK_PRIVATE_ADDRESSES": "true"}
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with running_receiver() as made:
-        yield made
 
 
 @pytest.fixture

@@ -31,7 +31,6 @@ from shared.periods import Period
 from shared.tables.rater import Customer
 
 ZERO = Decimal(0)
-_EVENTS_A_STEP = 1_000
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -118,14 +117,12 @@ async def check_books(
     await know_contracts(connection, rules, {contract_id for contract_id, _ in months})
     events = 0
 
-    def count() -> None:
+    def count(more: int) -> None:
         nonlocal events
-        events += 1
-        if events % _EVENTS_A_STEP == 0:
-            on_progress(_EVENTS_A_STEP)
+        events += more
+        on_progress(more)
 
     counted = (await count_usage(connection, rules, months, count)).totals()
-    on_progress(events % _EVENTS_A_STEP)
     kept = await ledger.read_usage(connection, months)
     findings = [
         *await _astray(connection, customer_id, period),

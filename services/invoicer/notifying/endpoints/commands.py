@@ -1,6 +1,8 @@
 """The commands for endpoints."""
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -80,25 +82,13 @@ def list_command(json: JsonOption = False) -> None:
 @endpoints.command("remove")
 def remove_command(endpoint_id: EndpointId, json: JsonOption = False) -> None:
     """Tell an endpoint nothing more; what waits for it is given up."""
-    endpoint = run_in_session(
-        ROLE,
-        lambda session: store.remove_endpoint(
-            session, endpoint_id, actor=login_name(), now=present()
-        ),
-    )
-    _show_state(endpoint, json=json)
+    _show_state(_changed(store.remove_endpoint, endpoint_id), json=json)
 
 
 @endpoints.command("enable")
 def enable_command(endpoint_id: EndpointId, json: JsonOption = False) -> None:
     """Tell an endpoint again, also what waited meanwhile; safe to repeat."""
-    endpoint = run_in_session(
-        ROLE,
-        lambda session: store.enable_endpoint(
-            session, endpoint_id, actor=login_name(), now=present()
-        ),
-    )
-    _show_state(endpoint, json=json)
+    _show_state(_changed(store.enable_endpoint, endpoint_id), json=json)
 
 
 @endpoints.command("disable")
@@ -108,24 +98,13 @@ def disable_command(
     json: JsonOption = False,
 ) -> None:
     """Leave an endpoint alone until it is enabled; what it is to be told waits."""
-    endpoint = run_in_session(
-        ROLE,
-        lambda session: store.disable_endpoint(
-            session, endpoint_id, why=why, actor=login_name(), now=present()
-        ),
-    )
-    _show_state(endpoint, json=json)
+    _show_state(_changed(partial(store.disable_endpoint, why=why), endpoint_id), json=json)
 
 
 @endpoints.command("rotate")
 def rotate_command(endpoint_id: EndpointId, json: JsonOption = False) -> None:
     """Give an endpoint a new secret, shown only now; for 24 hours the former one signs too."""
-    endpoint = run_in_session(
-        ROLE,
-        lambda session: store.rotate_secret(
-            session, endpoint_id, actor=login_name(), now=present()
-        ),
-    )
+    endpoint = _changed(store.rotate_secret, endpoint_id)
     _show_secret(endpoint, f"{endpoint_id} has a new secret", json=json)
 
 
@@ -146,6 +125,15 @@ def try_command(endpoint_id: EndpointId, json: JsonOption = False) -> None:
     show(document, json=json, table=lambda: f"the example {words}: {answer.words}")
     if not answer.taken:
         raise typer.Exit(1)
+
+
+def _changed(
+    act: Callable[..., Coroutine[Any, Any, NoticeEndpoint]], endpoint_id: str
+) -> NoticeEndpoint:
+    """Have an act on an endpoint done now, in the name of who is logged in."""
+    return run_in_session(
+        ROLE, lambda session: act(session, endpoint_id, actor=login_name(), now=present())
+    )
 
 
 def _show_secret(endpoint: NoticeEndpoint, text: str, *, json: bool) -> None:
