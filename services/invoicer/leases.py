@@ -2,7 +2,8 @@
 
 A lease is for one customer and one holder, a sending of a run in some process. It ends when the
 holder gives it back, when the holder's connection is gone (then at once), or when its time is
-over because the holder no longer renews it: a process that was stopped, or is cut off. Each
+over because the holder no longer renews it: a process that was stopped, or is cut off. What such
+a one has locked in the middle of a transaction, Postgres lets go of after the same time. Each
 lease has a higher number than the customer's last one. A transaction that changes anything
 looks whether its own is still the one that counts, so that a holder who comes back late can
 commit nothing, and therefore make no call that was not written down before.
@@ -62,9 +63,10 @@ def _take(which: str) -> TextClause:
 
 _TAKE_NEXT = _take("l.customer_id > :after")
 _TAKE_LEFT = _take("l.customer_id <> ALL(CAST(:tried AS text[]))")
-_IS_ANY_HELD = text(
+_IS_ANY_HELD = text(  # or was passed over, as somebody has its row locked
     "SELECT EXISTS (SELECT FROM sending_leases l"
-    f" WHERE l.leased_until >= now() AND {_OF_RUN} AND {_BEING_SENT})"
+    " WHERE (l.leased_until >= now() OR l.customer_id <> ALL(CAST(:tried AS text[])))"
+    f" AND {_OF_RUN} AND {_BEING_SENT})"
 )
 _STILL_OURS = text(
     "SELECT 1 FROM sending_leases WHERE customer_id = :customer AND number = :number FOR SHARE"
@@ -82,6 +84,10 @@ _OTHER_HOLDERS = text(
     " WHERE leased_until >= now() AND holder <> :holder ORDER BY holder"
 )
 _LIVE = text("SELECT pg_advisory_lock(:holder)")
+_LET_GO_IF_FROZEN = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', :milliseconds, false)"
+)
+_AS_BEFORE = text("RESET idle_in_transaction_session_timeout")
 _IS_GONE = text("SELECT pg_try_advisory_xact_lock(:holder)")
 _ABANDON = text(
     "UPDATE sending_leases SET leased_until = now() - interval '1 second'"
@@ -124,7 +130,8 @@ class Leases:
     @contextlib.asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """Be there as a holder, and renew what is held, for as long as the context is open."""
-        async with self._engine.begin() as connection:
+        async with self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(_ADD, {"run": self._terms["run"]})
         present = asyncio.Event()
         renewing = asyncio.create_task(self._renew(present))
@@ -134,6 +141,31 @@ class Leases:
         finally:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[AsyncConnection]:
+        """Open a worker's connection; it is cut if no more comes within a transaction.
+
+        No call to Stripe may be made within one: it can take longer than a lease lasts.
+        """
+        async with self._engine.connect() as connection:
+            await self._let_go_if_frozen(connection)
+            try:
+                yield connection
+            finally:
+                if not connection.invalidated:
+                    await connection.execute(_AS_BEFORE)
+                    await connection.commit()
+
+    async def reconnect(self, connection: AsyncConnection) -> None:
+        """Go on with a new connection to Postgres: nobody knows what the old one is in."""
+        await connection.invalidate()
+        await self._let_go_if_frozen(connection)
+
+    async def _let_go_if_frozen(self, connection: AsyncConnection) -> None:
+        terms = {"milliseconds": str(round(self._seconds * 1000))}
+        await connection.execute(_LET_GO_IF_FROZEN, terms)
+        await connection.commit()
 
     async def take(self, connection: AsyncConnection, done: Lease | None = None) -> Lease | None:
         """Take the next customer of the run whom nobody works on; None if there is none now.
@@ -154,19 +186,19 @@ class Leases:
             ).one_or_none()
             self._after = None if row is None else max(self._after or "", row[0])
         if row is None:
-            tried = sorted(self._tried)
-            row = (
-                await connection.execute(_TAKE_LEFT, {**self._terms, "tried": tried})
-            ).one_or_none()
+            row = (await connection.execute(_TAKE_LEFT, self._terms_left())).one_or_none()
         await connection.commit()
         return None if row is None else Lease(row[0], row[1])
 
     async def may_come_free(self, connection: AsyncConnection) -> bool:
         """Tell whether a customer of the run may be taken later, or now as the holder is gone."""
         freed = await self._free_those_of_the_gone(connection)
-        held = await connection.scalar(_IS_ANY_HELD, self._terms)
+        held = await connection.scalar(_IS_ANY_HELD, self._terms_left())
         await connection.commit()
         return freed or bool(held)
+
+    def _terms_left(self) -> dict[str, object]:
+        return {**self._terms, "tried": sorted(self._tried)}
 
     async def _free_those_of_the_gone(self, connection: AsyncConnection) -> bool:
         """End the leases of holders whose connection is gone; tell whether there were any."""
@@ -181,18 +213,20 @@ class Leases:
         return freed
 
     async def _renew(self, present: asyncio.Event) -> None:
-        """Renew what is held, on the connection whose end tells others that we are gone."""
+        """Renew what is held, on the connection whose end tells others that we are gone.
+
+        Each renewal commits by itself: one that waited while we were frozen must lock nobody out.
+        """
         while True:
             try:
                 async with self._engine.connect() as connection:
                     try:
+                        await connection.execution_options(isolation_level="AUTOCOMMIT")
                         await connection.execute(_LIVE, {"holder": self._holder})
-                        await connection.commit()
                         present.set()
                         while True:
                             await asyncio.sleep(self._seconds / 4)
                             await connection.execute(_RENEW, self._terms)
-                            await connection.commit()
                     finally:
                         # The lock goes with the connection, which must not come back to the pool.
                         await asyncio.shield(connection.invalidate())

@@ -130,7 +130,7 @@ class _Sending:
 
     async def _take_and_serve(self) -> bool:
         """Serve customers while there are free ones; tell whether there may be more later."""
-        async with self.sender.engine.connect() as connection:
+        async with self.leases.connected() as connection:
             lease = await self.leases.take(connection)
             while lease is not None:
                 await self._serve(connection, lease)
@@ -153,7 +153,7 @@ class _Sending:
             # One customer's fault, of whatever kind, must not stop the others; the invoice
             # stays where the books say, and the run is not done.
             log.exception("an invoice was not sent", customer=lease.customer_id)
-            await connection.invalidate()
+            await self.leases.reconnect(connection)
 
     async def _send_all(self, connection: AsyncConnection, lease: Lease) -> None:
         async with AsyncSession(bind=connection, expire_on_commit=False) as session:

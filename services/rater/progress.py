@@ -27,9 +27,13 @@ _UNPRICED = text("SELECT count(*) FROM events WHERE contract_id IS NULL AND NOT 
 async def read_progress(session: AsyncSession, settings: Settings) -> dict[str, int]:
     """Count records by what became of them, those still on the log, and events that wait.
 
+    Call it first in a session: all that it gives is from one moment. So where nothing is behind,
+    the other counts are of everything that was on the log when it was called.
+
     Raises `KafkaUnavailableError` where the log's ends cannot be asked for.
     """
     ends = await end_offsets(settings)
+    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     topic = {"topic": settings.usage_topic}
     handled = (await session.execute(_HANDLED, topic)).one()
     behind = await session.scalar(_BEHIND, {**topic, "ends": json.dumps(ends)})

@@ -29,7 +29,7 @@ async def _demo(directory: Path, *options: str) -> tuple[int, dict[str, Any], st
 
 async def test_the_whole_path_comes_out_right_and_can_be_repeated(own_directory: Path) -> None:
     status, first, progress = await _demo(own_directory, "--scale", "0.002")
-    assert status == 0, progress
+    assert status == 0, (first, progress)
     assert first["right"]
     assert first["complaints"] == []
     assert len(first["rows"]) == 32
@@ -37,7 +37,7 @@ async def test_the_whole_path_comes_out_right_and_can_be_repeated(own_directory:
     assert (first["events"]["lost"], first["events"]["billed_twice"]) == (0, 0)
     assert "<html" in (own_directory / "report.html").read_text("utf-8")
     status, again, progress = await _demo(own_directory, "--scale", "0.002")
-    assert status == 0, progress
+    assert status == 0, (again, progress)
     assert again["rows"] == first["rows"]
     assert again["events"]["rated"] == first["events"]["rated"]
     status, _, words = await _demo(own_directory, "--scale", "0.003")

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from services.invoicer.patience import Patience
 from services.invoicer.stripe_gateway import StripeGateway
 from shared.web import wait_until
+from tests.integration.harness.waiting import until
 from tests.integration.harness.world import World
 from tests.services.invoicer import months
 from tests.services.invoicer.proxy import Call, running_proxy
@@ -170,6 +171,52 @@ async def test_who_was_frozen_past_a_lease_can_note_nothing_more(
     await assert_each_once(world, stripe, customers)
     noted = await world.fetch("SELECT act FROM audit_entries WHERE act LIKE 'invoice.%'")
     assert [row["act"] for row in noted] == ["invoice.finalized"]
+
+
+async def test_who_was_frozen_within_its_transactions_locks_nobody_out(
+    world: World, stripe: StripeSide
+) -> None:
+    """It is frozen while a renewal and a commit of its own wait for the lease, and get it then."""
+    customers = names(1)
+    await months.fill_month_alike(world, customers)
+    await months.start(world)
+    url = world.settings.stripe_api_base or ""
+    async with (
+        running_proxy(url) as proxy,
+        StripeGateway(world.settings) as gateway,
+        world.connect() as locking,
+    ):
+        locked = asyncio.Event()
+
+        async def lock(_call: Call, answer: Response) -> Response:
+            if not locked.is_set():
+                await locking.execute("BEGIN; SELECT FROM sending_leases FOR UPDATE")
+                locked.set()
+            return answer
+
+        async def both_wait() -> bool:
+            query = (
+                "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database()"
+                " AND wait_event_type = 'Lock' AND query LIKE '%sending_leases%'"
+            )
+            return bool((await world.fetch(query))[0]["n"] == 2)
+
+        proxy.after = lock
+        process = await start_sending(world, proxy.url, lease_seconds=2)
+        try:
+            async with asyncio.timeout(60):
+                await locked.wait()
+            await until(both_wait)
+            process.send_signal(signal.SIGSTOP)
+            await locking.execute("COMMIT")
+            async with asyncio.timeout(60):
+                run = await months.send(world, gateway)
+            assert run.state == "done"
+        finally:
+            process.send_signal(signal.SIGCONT)
+        status, said = await ended(process)
+    assert status == 0, said
+    await assert_each_once(world, stripe, customers)
 
 
 async def test_when_stripe_is_down_the_run_stops_and_each_invoice_stays(
