@@ -5,14 +5,13 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
-import httpx
 from rich.table import Table
 
 from benchmarks import events as made
 from benchmarks import steps
+from benchmarks.beside import rate_beside
 from infra.local.installation import Installation
 from infra.local.up import run_until_stopped
 from shared.console import as_json, err, out
@@ -45,12 +44,12 @@ class Acks:
 
 
 async def measure(count: int, stored: int) -> tuple[list[Figure], Acks]:
-    """Measure everything, once, on one installation; `stored` events are there at the end."""
+    """Measure everything, once, on one installation; beside `stored` events on two of their own."""
     with tempfile.TemporaryDirectory(prefix="tallybook-bench-") as directory:
         async with Installation(Path(directory), services=("ingest",)) as installation:
             err.print("set up …")
             period = Period.of(datetime.now(UTC)).previous()
-            await _set_up(installation, period)
+            await steps.set_up(installation, period)
             events = list(made.events(0, count, period))
             await steps.produce(installation, events[: count // 5], "warm-up")
             await steps.ingest(installation, list(made.warm_up(count // 5, period)))
@@ -95,20 +94,17 @@ async def measure(count: int, stored: int) -> tuple[list[Figure], Acks]:
             found = await steps.count_rated(installation)
             figures.append(_rating("rating, two raters", both, copied, found, 2 * count))
             await installation.stack.supervisor.stop(steps.SECOND_RATER)
-            if stored:
-                err.print(f"storing {stored:,} events of earlier …")
-                await steps.fill(installation, stored, period)
-                err.print("rating beside them …")
-                async with steps.nothing_posted(installation):
-                    await steps.ingest(installation, list(made.events(2 * count, count, period)))
-                beside = await steps.rate(installation)
-                found = await steps.count_rated(installation)
-                step = f"rating beside {stored:,} stored events, one rater"
-                ceiling = "the same, beside none"
-                figures.append(_rating(step, beside, rated, found, 3 * count, ceiling))
             err.print("acks …")
-            acks = await _acks(installation, taken, (3 * count, count, period))
+            acks = await _acks(installation, taken, (2 * count, count, period))
+    if stored:
+        figures.append(await _beside(count, stored, period))
     return figures, acks
+
+
+async def _beside(count: int, stored: int, period: Period) -> Figure:
+    both = await rate_beside(count, stored, period)
+    step = f"rating beside {stored:,} stored events, one rater"
+    return _rating(step, both.stored, both.none, both.found, both.rated, "the same, beside none")
 
 
 async def _acks(
@@ -158,32 +154,6 @@ def _figure(
         max(0, lost),
         max(0, doubled),
     )
-
-
-async def _set_up(installation: Installation, period: Period) -> None:
-    """Apply the catalogue and put every customer on a plan, by the rater's own interface."""
-    await installation.start_service("rater")
-    headers = {"Authorization": f"Bearer {installation.addresses.finance_key}"}
-    async with httpx.AsyncClient(
-        base_url=installation.settings.rater_url, headers=headers, timeout=60
-    ) as rater:
-        catalogue = files("services.rater.catalogue").joinpath("bizbot.yaml").read_bytes()
-        answer = await rater.post(
-            "/v1/catalogue", content=catalogue, headers={"Content-Type": "application/yaml"}
-        )
-        answer.raise_for_status()
-        for index in range(made.CUSTOMERS):
-            customer = made.customer(index)
-            body = {"id": customer, "name": customer, "email": f"{customer}@example.com"}
-            (await rater.post("/v1/customers", json=body)).raise_for_status()
-            # Under the schedule the price is graduated.
-            contract = {
-                "plan": "byok",
-                "discount": "volume-50k",
-                "from": period.start.isoformat(),
-            }
-            answer = await rater.post(f"/v1/customers/{customer}/contracts", json=contract)
-            answer.raise_for_status()
 
 
 def main() -> None:

