@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
-from services.cli import cli
+from services.commands import command_line
 from shared.settings import Settings
 from tests.house.exports_page import exports_page
 from tests.house.repository import ROOT
@@ -86,7 +86,7 @@ def commands_page() -> str:
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
     """Give every command that does something, with its words after `tallybook`."""
-    yield from _below((), get_command(cli))
+    yield from _below((), get_command(command_line()))
 
 
 def _below(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from services.cli import cli
+from services.commands import command_line
 from tests.integration.harness.world import World
 
 
@@ -50,5 +50,8 @@ async def tallybook_here(world: World, *arguments: str, **variables: str) -> Res
         name: value for name, value in world.environment.items() if name.startswith("TALLYBOOK_")
     }
     return await asyncio.to_thread(
-        CliRunner().invoke, cli, list(arguments), env={**environment, **variables}
+        CliRunner().invoke,
+        command_line(arguments[0]),
+        list(arguments),
+        env={**environment, **variables},
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from services.cli import cli
+from services.commands import command_line
 from services.rater.quotes import commands
 from shared.errors import TallybookError, UnavailableError
 from tests.services.rater.factories import CATALOGUE_FILE
@@ -18,7 +18,7 @@ OWN = {"charges": [{"code": "a", "model": "unit", "unit_price": "0.1"}], "usage"
 
 
 def tallybook(*arguments: str, given: str = "") -> Result:
-    return CliRunner().invoke(cli, list(arguments), input=given)
+    return CliRunner().invoke(command_line(arguments[0]), list(arguments), input=given)
 
 
 def test_one_request_is_answered_with_one_document() -> None:
