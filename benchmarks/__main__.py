@@ -18,6 +18,9 @@ from shared.console import as_json, err, out
 from shared.cycles import look_seldom_for_cycles
 from shared.periods import Period
 
+_TURNS = 3
+_NONE = steps.Rate(0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -44,61 +47,82 @@ class Acks:
 
 
 async def measure(count: int, stored: int) -> tuple[list[Figure], Acks]:
-    """Measure everything, once, on one installation; beside `stored` events on two of their own."""
+    """Measure everything on one installation; beside `stored` events on two of their own."""
     with tempfile.TemporaryDirectory(prefix="tallybook-bench-") as directory:
         async with Installation(Path(directory), services=("ingest",)) as installation:
             err.print("set up …")
             period = Period.of(datetime.now(UTC)).previous()
             await steps.set_up(installation, period)
-            events = list(made.events(0, count, period))
-            await steps.produce(installation, events[: count // 5], "warm-up")
+            await steps.produce(installation, list(made.events(0, count // 5, period)), "warm-up")
             await steps.ingest(installation, list(made.warm_up(count // 5, period)))
             await steps.rate(installation)
-            err.print("bare producer …")
-            produced = await steps.produce(installation, events, "bare")
-            singly = await steps.send(installation, events[: count // 5], "bare")
-            async with steps.nothing_posted(installation):
-                err.print("ingest …")
-                taken = await steps.ingest(installation, events)
-                err.print("bare COPY …")
-                copied = await steps.copy_records(installation, events)
-                quickly = await steps.copy_columns(installation, events)
-                err.print("rating …")
-            rated = await steps.rate(installation)
-            found = await steps.count_rated(installation)
-            figures = [
-                _figure(
-                    "ingest over HTTP, batches of 100, acks=all, one process",
-                    taken,
-                    "bare producer, acks=all, batches made by hand",
-                    produced,
-                    lost=count - rated.events,
-                    doubled=rated.events - count,
-                ),
-                _figure(
-                    "the same",
-                    taken,
-                    "bare producer, acks=all, a send() for each event",
-                    singly,
-                    lost=count - rated.events,
-                    doubled=rated.events - count,
-                ),
-                _rating("rating: log to line items, one rater", rated, copied, found, count),
-                _rating("the same", rated, quickly, found, count, "COPY as the rater writes it"),
-            ]
+            rates = _Rates()
+            for turn in range(_TURNS):
+                err.print(f"turn {turn + 1} of {_TURNS}: producer, ingest, COPY, rating …")
+                events = list(made.events(turn * count, count, period))
+                rates.add(await _turn(installation, events, f"bare-{turn}"))
+            sent = _TURNS * count
+            figures = rates.figures(await steps.count_rated(installation), sent)
             err.print("rating with two raters …")
             await steps.start_second_rater(installation)
             async with steps.nothing_posted(installation):
-                await steps.ingest(installation, list(made.events(count, count, period)))
+                await steps.ingest(installation, list(made.events(sent, count, period)))
             both = await steps.rate(installation)
             found = await steps.count_rated(installation)
-            figures.append(_rating("rating, two raters", both, copied, found, 2 * count))
+            figures.append(_rating("rating, two raters", both, rates.copied, found, sent + count))
             await installation.stack.supervisor.stop(steps.SECOND_RATER)
             err.print("acks …")
-            acks = await _acks(installation, taken, (2 * count, count, period))
+            acks = await _acks(installation, rates.taken, (sent + count, count, period))
     if stored:
         figures.append(await _beside(count, stored, period))
     return figures, acks
+
+
+@dataclass(slots=True)
+class _Rates:
+    """What is measured in turns, each step right after its ceilings, over all turns so far."""
+
+    produced: steps.Rate = _NONE
+    singly: steps.Rate = _NONE
+    taken: steps.Rate = _NONE
+    copied: steps.Rate = _NONE
+    quickly: steps.Rate = _NONE
+    rated: steps.Rate = _NONE
+
+    def add(self, turn: "_Rates") -> None:
+        """Add a turn."""
+        self.produced += turn.produced
+        self.singly += turn.singly
+        self.taken += turn.taken
+        self.copied += turn.copied
+        self.quickly += turn.quickly
+        self.rated += turn.rated
+
+    def figures(self, found: tuple[int, int, int], count: int) -> list[Figure]:
+        """Set each step beside its ceilings; `count` events were sent, `found` is what is there."""
+        off = count - self.rated.events
+        step = "ingest over HTTP, batches of 100, acks=all, one process"
+        by_hand = "bare producer, acks=all, batches made by hand"
+        each = "bare producer, acks=all, a send() for each event"
+        return [
+            _figure(step, self.taken, by_hand, self.produced, lost=off, doubled=-off),
+            _figure("the same", self.taken, each, self.singly, lost=off, doubled=-off),
+            _rating("rating: log to line items, one rater", self.rated, self.copied, found, count),
+            _rating(
+                "the same", self.rated, self.quickly, found, count, "COPY as the rater writes it"
+            ),
+        ]
+
+
+async def _turn(installation: Installation, events: list[tuple[str, bytes]], topic: str) -> _Rates:
+    produced = await steps.produce(installation, events, topic)
+    singly = await steps.send(installation, events[: len(events) // 5], topic)
+    async with steps.nothing_posted(installation):
+        taken = await steps.ingest(installation, events)
+        copied = await steps.copy_records(installation, events)
+        quickly = await steps.copy_columns(installation, events)
+    rated = await steps.rate(installation)
+    return _Rates(produced, singly, taken, copied, quickly, rated)
 
 
 async def _beside(count: int, stored: int, period: Period) -> Figure:
