@@ -38,7 +38,7 @@ _EVENT_COLUMNS = (
     "source", "id", "type", "customer_id", "time", "data", "digest",
     "partition", "log_offset", "received_at", "batch_id", "contract_id",
 )  # fmt: skip
-_COPIED = "copied_events"
+_COPIED, _COPIED_BY_COLUMNS = "copied_events", "events_copied_by_columns"
 _EARLIER = "earlier"  # whose events fill the table
 _BATCH_ID, _CONTRACT_ID = 1, "con_1"
 _HEADERS = [("content-type", STRUCTURED)]
@@ -198,7 +198,7 @@ async def copy_records(installation: Installation, events: Sequence[tuple[str, b
         for part in batched(rows, COPY_BATCH):
             await connection.copy_records_to_table(_COPIED, columns=_EVENT_COLUMNS, records=part)
 
-    return await _copy(installation, len(events), store)
+    return await _copy(installation, _COPIED, len(events), store)
 
 
 async def copy_columns(installation: Installation, events: Sequence[tuple[str, bytes]]) -> Rate:
@@ -211,9 +211,10 @@ async def copy_columns(installation: Installation, events: Sequence[tuple[str, b
 
     async def store(connection: Connection) -> None:
         source = stream_of(rows())
-        await connection.copy_to_table(_COPIED, columns=COLUMNS, source=source, format="binary")
+        table = _COPIED_BY_COLUMNS
+        await connection.copy_to_table(table, columns=COLUMNS, source=source, format="binary")
 
-    return await _copy(installation, len(events), store)
+    return await _copy(installation, _COPIED_BY_COLUMNS, len(events), store)
 
 
 def _stored(events: Sequence[tuple[str, bytes]]) -> list[StoredEvent]:
@@ -233,16 +234,18 @@ def _stored(events: Sequence[tuple[str, bytes]]) -> list[StoredEvent]:
 
 
 async def _copy(
-    installation: Installation, count: int, store: Callable[[Connection], Awaitable[None]]
+    installation: Installation,
+    table: str,
+    count: int,
+    store: Callable[[Connection], Awaitable[None]],
 ) -> Rate:
-    """Copy into a table like `events`, unique key and all."""
+    """Copy into a table like `events`, unique key and all, that grows by each turn as that does."""
     connection = await asyncpg.connect(installation.settings.postgres())
     try:
-        await connection.execute(f"CREATE TABLE {_COPIED} (LIKE events INCLUDING ALL)")
+        await connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (LIKE events INCLUDING ALL)")
         started = time.monotonic()
         await store(connection)
         seconds = time.monotonic() - started
-        await connection.execute(f"DROP TABLE {_COPIED}")
     finally:
         await connection.close()
     return Rate(count, seconds)
